@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every struct and enum that the kernel side shares with userspace. No functions, no maps.
+ * TypeScript reads these layouts from the compiled object's BTF (src/generated/): a change here is a
+ * change of the pinned maps' format and needs a new LAYOUT_VERSION.
+ *
+ * Byte order: __be16/__be32 fields are as on the wire; everything else is the host's.
+ * Time: a tick is 2^24 ns (16.8 ms) of CLOCK_MONOTONIC, in 32 bits. Ticks are compared by the sign of
+ * their difference, so a deadline may be at most 1.1 years away.
+ */
+#ifndef CTNAT_TYPES_H
+#define CTNAT_TYPES_H
+
+#include <linux/types.h>
+
+/* Names what is put into BTF although no map mentions it: docs travel with it to TypeScript. */
+#define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
+
+enum layout {
+	LAYOUT_VERSION = 1, /* of the pinned maps: userspace refuses to read another one */
+	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
+};
+
+enum ct_dir {
+	CT_DIR_ORIGINAL, /* the direction of the flow's first packet */
+	CT_DIR_REPLY,
+	CT_DIR_COUNT,
+};
+
+/* Status bits carry conntrack's numbers (include/uapi/linux/netfilter/nf_conntrack_common.h, IPS_*). */
+enum ct_status {
+	CT_EXPECTED = 1 << 0,
+	CT_SEEN_REPLY = 1 << 1,
+	CT_ASSURED = 1 << 2,
+	CT_CONFIRMED = 1 << 3, /* the slot is in use; a slot whose status is 0 is free or being filled */
+	CT_SRC_NAT = 1 << 4,
+	CT_DST_NAT = 1 << 5,
+	CT_FIXED_TIMEOUT = 1 << 10, /* packets do not move the deadline */
+};
+
+/* TCP's states in conntrack's order; other protocols leave CT_TCP_NONE. */
+enum ct_tcp_state {
+	CT_TCP_NONE,
+	CT_TCP_SYN_SENT,
+	CT_TCP_SYN_RECV,
+	CT_TCP_ESTABLISHED,
+	CT_TCP_FIN_WAIT,
+	CT_TCP_CLOSE_WAIT,
+	CT_TCP_LAST_ACK,
+	CT_TCP_TIME_WAIT,
+	CT_TCP_CLOSE,
+	CT_TCP_SYN_SENT2,
+	CT_TCP_STATE_COUNT,
+};
+
+/* Index of a timeout in settings.timeouts; the names are Netfilter's sysctls' without the prefix. */
+enum ct_timeout {
+	CT_TIMEOUT_GENERIC,
+	CT_TIMEOUT_TCP_SYN_SENT,
+	CT_TIMEOUT_TCP_SYN_RECV,
+	CT_TIMEOUT_TCP_ESTABLISHED,
+	CT_TIMEOUT_TCP_FIN_WAIT,
+	CT_TIMEOUT_TCP_CLOSE_WAIT,
+	CT_TIMEOUT_TCP_LAST_ACK,
+	CT_TIMEOUT_TCP_TIME_WAIT,
+	CT_TIMEOUT_TCP_CLOSE,
+	CT_TIMEOUT_TCP_SYN_SENT2,
+	CT_TIMEOUT_TCP_RETRANS,
+	CT_TIMEOUT_TCP_UNACK,
+	CT_TIMEOUT_UDP,
+	CT_TIMEOUT_UDP_STREAM,
+	CT_TIMEOUT_ICMP,
+	CT_TIMEOUT_COUNT = 40, /* room for SCTP, GRE, ICMPv6 without a new layout */
+};
+
+enum nat_type {
+	NAT_NONE,
+	NAT_MASQUERADE,
+	NAT_SNAT,
+	NAT_DNAT,
+	NAT_REDIRECT,
+	NAT_NETMAP,
+};
+
+/* Mapping behaviour (RFC 4787 section 4.1): address-and-port-dependent or endpoint-independent. */
+enum nat_mapping_mode {
+	NAT_MAPPING_APDM,
+	NAT_MAPPING_EIM,
+};
+
+/*
+ * A connection's two tuples are as on the wire in their direction, before translation on the original's
+ * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier.
+ */
+struct tuple4 {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
+struct tuple6 {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+};
+
+/* What tuple_key.flags holds; the high nibble is the ICMP query's kind (enum icmp_kind). */
+enum key_flags {
+	KEY_LOCAL = 1 << 0, /* a local socket's flow whose plain key a translated flow already holds */
+	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet */
+	KEY_ICMP_SHIFT = 4,
+};
+
+/* ICMP query types that can be tracked; a reply has the kind of its request. */
+enum icmp_kind {
+	ICMP_KIND_NONE,
+	ICMP_KIND_ECHO,
+	ICMP_KIND_TIMESTAMP,
+	ICMP_KIND_INFO,
+	ICMP_KIND_ADDRESS,
+};
+
+/*
+ * Key of the tuple maps. The two endpoints are sorted (by address, then port, as numbers in memory
+ * order), so that a packet of either direction of an untranslated flow makes the same key.
+ */
+struct tuple4_key {
+	__be32 addr[2];
+	__be16 port[2];
+	__u8 proto;
+	__u8 flags;
+	__u16 zone;
+};
+
+struct tuple6_key {
+	__be32 addr[2][4];
+	__be16 port[2];
+	__u8 proto;
+	__u8 flags;
+	__u16 zone;
+};
+
+/* Which of a flow's tuples a key is, and which way round. */
+enum tuple_form {
+	FORM_SOURCE_HIGH = 1 << 0, /* the tuple's source is endpoint 1 of the sorted key, not endpoint 0 */
+	FORM_ORIGINAL = 1 << 1,
+	FORM_REPLY = 1 << 2, /* both FORM_ORIGINAL and FORM_REPLY: the flow is not translated */
+	FORM_MIDDLE = 1 << 3,
+};
+
+/* Value of the tuple maps: where the flow is. */
+struct tuple_ref {
+	__u32 slot;
+	__u16 gen; /* differs from the slot's: the flow is gone and the slot another one's */
+	__u8 form;
+	__u8 pad;
+};
+
+/* What TCP's window tracking knows of one sender (RFC 9293 section 3.3.1, names after Netfilter's). */
+struct tcp_sender {
+	__u32 end;    /* highest sequence number sent, plus one */
+	__u32 maxend; /* highest sequence number that its peer has allowed it, plus one */
+	__u32 maxwin; /* largest window that it has offered, scaled */
+	__u32 maxack; /* highest acknowledgement that it has sent */
+};
+
+struct tcp_track {
+	struct tcp_sender sender[CT_DIR_COUNT];
+	__u32 last_seq;
+	__u32 last_ack;
+	__u16 last_len; /* sequence space that the last segment took, low 16 bits */
+	__u16 last_win; /* as in its header */
+	__u8 flags[CT_DIR_COUNT];
+	__u8 scale;     /* window scales: low nibble the original side's, high nibble the reply side's */
+	__u8 last_kind; /* low nibble: kind of the last segment; bit 7: its direction */
+	__u8 retrans;
+	__u8 last_scale; /* of a SYN that was let through without being believed: low nibble scale, high nibble flags */
+	__u8 pad[2];
+};
+
+/*
+ * One flow: the part that both families share. 120 bytes.
+ *
+ * lock: ownership of the slot, two 16-bit counters that are only added to and taken from atomically.
+ *   low half:  claim. Whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1.
+ *   high half: kill. Whoever adds 1 and then reads 1 may tear the flow down.
+ * See bpf/slot.h for why this is a lock on kernels without compare-and-swap.
+ */
+struct flow {
+	__u32 lock;
+	__u32 deadline; /* tick after which the flow no longer matches */
+	__u32 created;  /* tick */
+	__u16 gen;
+	__u16 status; /* enum ct_status */
+	__u8 proto;
+	__u8 state; /* enum ct_tcp_state; for ICMP the request's type */
+	__u8 nat;   /* enum nat_type */
+	__u8 flags; /* enum flow_flags */
+	__u16 zone;
+	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
+	__u64 packets[CT_DIR_COUNT];
+	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
+	__u32 ifindex;		   /* whose hook created the flow: the outgoing one where the source is translated */
+	__u32 mark;
+	__u16 path[CT_DIR_COUNT]; /* where to send, 0: ask the stack */
+	struct tcp_track tcp;
+};
+
+enum flow_flags {
+	FLOW_LOCAL_KEY = 1 << 0,  /* its original tuple's key carries KEY_LOCAL */
+	FLOW_MIDDLE_KEY = 1 << 1, /* it also has a key of form FORM_MIDDLE */
+	FLOW_AT_INGRESS = 1 << 2, /* created at an ingress hook: the source has not been judged */
+};
+
+struct flow4 {
+	struct flow head;
+	struct tuple4 tuple[CT_DIR_COUNT];
+};
+
+struct flow6 {
+	struct flow head;
+	struct tuple6 tuple[CT_DIR_COUNT];
+};
+
+/* Why a packet was dropped or passed by; each has a counter per direction. CLI names are these in lower case. */
+enum reason {
+	REASON_FORWARDED,	   /* tracked and let through */
+	REASON_UNTRACKED_PROTO,	   /* protocol that is not tracked: passed as it came */
+	REASON_UNTRACKED_MULTICAST, /* multicast, broadcast or no source address: passed as it came */
+	REASON_UNTRACKED_VLAN,	   /* tagged frame: belongs to the VLAN interface, attach there */
+	REASON_UNTRACKED_ETHERTYPE, /* neither IPv4 nor IPv6 */
+	REASON_PASSED_INVALID,	   /* no flow and none may begin with it; nothing to translate: passed */
+	REASON_PASSED_FRAGMENT,	   /* fragment of a datagram whose first fragment was not seen, nothing to translate */
+	REASON_DROP_FIRST = 64,
+	REASON_DROP_INVALID = REASON_DROP_FIRST, /* no flow, none may begin with it, and it may not leave untranslated */
+	REASON_DROP_TRUNCATED,	   /* headers shorter than they say */
+	REASON_DROP_FRAGMENT,	   /* a fragment that can't be matched to its first one may not leave untranslated */
+	REASON_DROP_NO_PORT,	   /* no free external port or identifier */
+	REASON_DROP_NO_ADDRESS,	   /* the masquerading interface has no address */
+	REASON_DROP_TABLE_FULL,	   /* no slot is free and no unreplied flow could give way */
+	REASON_DROP_TUPLE_MAP,	   /* the tuple map refused the key */
+	REASON_DROP_CLASH,	   /* the packet has the tuple of another flow's translated side */
+	REASON_DROP_REWRITE,	   /* the packet could not be rewritten */
+	REASON_DROP_RACE,	   /* lost a race with another CPU more often than it may retry */
+	REASON_DROP_INTERNAL,	   /* a map or program that must be there is missing */
+	REASON_COUNT = 128,
+};
+
+struct metric {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Hook directions in the metrics map: index = reason * 2 + direction. */
+enum hook_dir {
+	HOOK_INGRESS,
+	HOOK_EGRESS,
+	HOOK_DIR_COUNT,
+};
+
+/* Index of a per-CPU event counter in the counters map. */
+enum counter {
+	COUNTER_CREATED,       /* flows created */
+	COUNTER_EXPIRED,       /* torn down by a sweep */
+	COUNTER_REPLACED,      /* expired or closed, torn down by the packet that needed the tuple or the slot */
+	COUNTER_EVICTED,       /* unreplied, gave way to a new flow in a full table */
+	COUNTER_DELETED,       /* by command */
+	COUNTER_CLOSED,	       /* TCP connections refused before any other reply: gone at once */
+	COUNTER_CLASH_JOINED,  /* two first packets raced, the loser joined the winner's flow */
+	COUNTER_SWEPT_LOOKED,  /* slots looked at by sweeps */
+	COUNTER_SWEPT_LIVE,    /* of these, flows found alive */
+	COUNTER_COUNT = 16,
+};
+
+enum { NAT_RETRIES_BUCKETS = 34 }; /* 0..32 retries, last: refused */
+
+enum iface_flags {
+	IFACE_MASQUERADE4 = 1 << 0,
+	IFACE_MASQUERADE6 = 1 << 1,
+};
+
+/* One attached interface; key: its ifindex. */
+struct iface {
+	__u32 flags; /* enum iface_flags */
+	__be32 addr4; /* what masquerade puts in, 0: none, new flows are refused */
+	__be32 addr6[4];
+	__u16 port_min; /* of masquerade, host order; both 0: keep the port's class */
+	__u16 port_max;
+	__u8 mapping_tcp; /* enum nat_mapping_mode */
+	__u8 mapping_udp;
+	__u8 mapping_icmp;
+	__u8 pad;
+	char name[16];
+};
+
+enum nat_rule_kind {
+	NAT_RULE_NONE,
+	NAT_RULE_SNAT,
+	NAT_RULE_MASQUERADE,
+	NAT_RULE_DNAT,
+};
+
+/* A NAT rule; the first of its bank that matches a new flow decides. Prefixes are given as value and mask. */
+struct nat_rule {
+	__u16 id;
+	__u8 kind;   /* enum nat_rule_kind */
+	__u8 family; /* 4 or 6 */
+	__u8 proto;  /* 0: any */
+	__u8 pad[3];
+	__u32 ifindex; /* outgoing for SNAT, incoming for DNAT; 0: any */
+	__be32 saddr[4];
+	__be32 smask[4];
+	__be32 daddr[4];
+	__be32 dmask[4];
+	__u16 dport_min; /* host order, inclusive; 0-65535: any */
+	__u16 dport_max;
+	__u16 to_port_min; /* host order; both 0: keep the port */
+	__u16 to_port_max;
+	__be32 to_min[4]; /* address range, inclusive */
+	__be32 to_max[4];
+};
+
+enum { NAT_RULES_PER_BANK = 256 };
+
+enum settings_flags {
+	SETTING_TCP_LOOSE = 1 << 0,	 /* a connection may be picked up in the middle */
+	SETTING_TCP_LIBERAL = 1 << 1,	 /* sequence numbers out of window are let through */
+	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
+};
+
+/* The one entry of the settings map. */
+struct settings {
+	__u32 layout; /* LAYOUT_VERSION */
+	__u32 flags;  /* enum settings_flags */
+	__u32 slots4; /* entries of flows4 that may be used */
+	__u32 slots6;
+	__u32 rule_bank;  /* 0 or 1: which half of nat_rules holds */
+	__u32 rule_count; /* rules in it */
+	__u32 timeouts[CT_TIMEOUT_COUNT]; /* ticks */
+	__u8 tcp_max_retrans;
+	__u8 pad[3];
+};
+
+/* What the sweep program does to the flows that it meets. */
+enum sweep_mode {
+	SWEEP_EXPIRED, /* past its deadline by more than the grace */
+	SWEEP_ALL,     /* every flow */
+	SWEEP_ONE,     /* the flow in slot `slot`, if its generation is `gen` */
+	SWEEP_ADDRESS, /* masqueraded flows of interface `ifindex` whose external address is not `addr` */
+};
+
+/* First bytes of the packet handed to the control programs by BPF_PROG_TEST_RUN, and of what it returns. */
+struct sweep_request {
+	__u8 ether[16]; /* a test run insists on a link header */
+	__u32 mode;
+	__u32 family;  /* 4 or 6 */
+	__u32 cursor;  /* in: first slot; out: where the next run begins */
+	__u32 limit;   /* one past the last slot */
+	__u32 slot;
+	__u16 gen;
+	__u16 pad;
+	__u32 ifindex;
+	__be32 addr[4];
+	__u32 looked;  /* out, added up over repeats: slots looked at, flows alive, flows torn down */
+	__u32 live;
+	__u32 deleted;
+};
+
+#endif
