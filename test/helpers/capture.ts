@@ -30,7 +30,21 @@ export class Capture {
     ns.teardown.defer(folder, () => rm(folder, { recursive: true, force: true }));
     const file = join(folder, 'packets.pcap');
     const daemon = ns.start([
-      ...['tcpdump', '-i', iface, '-w', file, '-U', '--immediate-mode', '-B', '32768', '-s', '0', '-Z', 'root'],
+      ...[
+        'tcpdump',
+        '-i',
+        iface,
+        '-w',
+        file,
+        '-U',
+        '--immediate-mode',
+        '-B',
+        '32768',
+        '-s',
+        '0',
+        '-Z',
+        'root',
+      ],
       `(${filter}) or ether proto ${MARKER}`,
     ]);
     await daemon.printed(/listening on/);
@@ -48,7 +62,8 @@ export class Capture {
     });
     await this.daemon.stop('SIGINT');
     const dropped = /(\d+) packets? dropped by kernel/.exec(this.daemon.output);
-    if (dropped?.[1] !== '0') throw new Error(`the capture of ${this.iface} lost packets: ${this.daemon.output}`);
+    if (dropped?.[1] !== '0')
+      throw new Error(`the capture of ${this.iface} lost packets: ${this.daemon.output}`);
     return frames;
   }
 

@@ -20,5 +20,7 @@ const SEND = `
 
 /** Sends whole Ethernet frames out of `iface`, in order. */
 export async function inject(ns: Namespace, iface: string, frames: readonly Buffer[]): Promise<void> {
-  await ns.run(['perl', '-e', SEND, iface], { input: frames.map((each) => `${each.toString('hex')}\n`).join('') });
+  await ns.run(['perl', '-e', SEND, iface], {
+    input: frames.map((each) => `${each.toString('hex')}\n`).join(''),
+  });
 }

@@ -91,7 +91,8 @@ export class Daemon {
   static start(argv: readonly string[], options: { ipc?: boolean; env?: NodeJS.ProcessEnv } = {}): Daemon {
     const [file, ...args] = argv;
     const stdio = ['ignore', 'pipe', 'pipe', ...(options.ipc ? ['ipc' as const] : [])] as const;
-    return new Daemon(spawn(file!, args, { stdio: [...stdio], env: options.env ?? process.env }), argv);
+    const env = options.env ?? process.env;
+    return new Daemon(spawn(file!, args, { stdio: [...stdio], serialization: 'advanced', env }), argv);
   }
 
   get pid(): number {

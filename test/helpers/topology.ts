@@ -114,7 +114,11 @@ async function addLan(router: Router, name: string, net: number): Promise<void> 
 }
 
 async function createDirectServer(router: Router, teardown: Teardown): Promise<Host> {
-  const server = { ns: await Namespace.create('server', teardown), ipv4: '198.51.100.9', ipv6: '2001:db8:1::9' };
+  const server = {
+    ns: await Namespace.create('server', teardown),
+    ipv4: '198.51.100.9',
+    ipv6: '2001:db8:1::9',
+  };
   await veth(server.ns, 'eth0', router.ns, router.wan);
   await address(server.ns, 'eth0', `${server.ipv4}/24`, `${server.ipv6}/64`);
   return server;
