@@ -27,7 +27,8 @@ for (const lan of ['bridge', 'ports'] as const) {
 t.test('TCP: two clients with the same source port hold connections to the same server', async (t) => {
   const { clients, server, router } = await scene(t);
   const open = [];
-  for (const { peer } of clients) open.push(await peer.tcp({ host: server.ipv4, port: TCP_PORT, localPort: PORT }));
+  for (const { peer } of clients)
+    open.push(await peer.tcp({ host: server.ipv4, port: TCP_PORT, localPort: PORT }));
 
   t.equal(open[0]!.seen, `${router.ipv4} ${PORT}`);
   t.match(open[1]!.seen, new RegExp(`^${router.ipv4} \\d+$`));
@@ -56,28 +57,37 @@ t.test('HTTP: a web server sees the router', async (t) => {
   }
 });
 
-t.test('invariant 4, no collision: one source port to one server from both clients, many times over', async (t) => {
-  const { clients, server, router, nat } = await scene(t);
-  const ports = Array.from({ length: 40 }, (_, i) => PORT + i);
-  const ask = async (port: number): Promise<(string | undefined)[]> =>
-    Promise.all(clients.map(async ({ peer, ipv4 }) => (await peer.udp(ipv4, port)).ask(server.ipv4, UDP_PORT)));
-  const seen = (await Promise.all(ports.map(ask))).flat();
+t.test(
+  'invariant 4, no collision: one source port to one server from both clients, many times over',
+  async (t) => {
+    const { clients, server, router, nat } = await scene(t);
+    const ports = Array.from({ length: 40 }, (_, i) => PORT + i);
+    const ask = async (port: number): Promise<(string | undefined)[]> =>
+      Promise.all(
+        clients.map(async ({ peer, ipv4 }) => (await peer.udp(ipv4, port)).ask(server.ipv4, UDP_PORT)),
+      );
+    const seen = (await Promise.all(ports.map(ask))).flat();
 
-  t.notOk(seen.includes(undefined), 'every one is answered');
-  t.equal(new Set(seen).size, seen.length, 'the server sees a different port for each');
-  const flows = flowsOf(await nat.flows(), 'udp', { dst: server.ipv4, dport: UDP_PORT });
-  t.equal(flows.length, seen.length);
-  const tuples = wireTuples(flows);
-  t.equal(new Set(tuples).size, tuples.length, 'no two flows share a tuple on a wire');
-  for (const flow of flows) t.equal(flow.reply.dst, router.ipv4);
-});
+    t.notOk(seen.includes(undefined), 'every one is answered');
+    t.equal(new Set(seen).size, seen.length, 'the server sees a different port for each');
+    const flows = flowsOf(await nat.flows(), 'udp', { dst: server.ipv4, dport: UDP_PORT });
+    t.equal(flows.length, seen.length);
+    const tuples = wireTuples(flows);
+    t.equal(new Set(tuples).size, tuples.length, 'no two flows share a tuple on a wire');
+    for (const flow of flows) t.equal(flow.reply.dst, router.ipv4);
+  },
+);
 
 t.test('the same mapping serves one flow only: another server has its own', async (t) => {
   const { clients, servers, router } = await scene(t, { servers: 2 });
   const [a, b] = await Promise.all(clients.map(({ peer, ipv4 }) => peer.udp(ipv4, PORT)));
 
   t.equal(await a!.ask(servers[0]!.ipv4, UDP_PORT), `${router.ipv4} ${PORT}`);
-  t.equal(await b!.ask(servers[1]!.ipv4, UDP_PORT), `${router.ipv4} ${PORT}`, 'the port is free towards another server');
+  t.equal(
+    await b!.ask(servers[1]!.ipv4, UDP_PORT),
+    `${router.ipv4} ${PORT}`,
+    'the port is free towards another server',
+  );
 });
 
 t.test('an answer from another port or address does not come in', async (t) => {

@@ -24,8 +24,11 @@ export class Capture {
     readonly file: string,
   ) {}
 
-  /** Starts capturing; resolves once packets are being seen. `filter` is a tcpdump expression. */
-  static async start(ns: Namespace, iface: string, filter = 'ip or ip6'): Promise<Capture> {
+  /**
+   * Starts capturing; resolves once packets are being seen. `filter` is a tcpdump expression; `bytes` is how
+   * much of each frame is kept: little where only headers matter, or a fast transfer outruns the capture.
+   */
+  static async start(ns: Namespace, iface: string, filter = 'ip or ip6', bytes = 65_535): Promise<Capture> {
     const folder = await mkdtemp(join(tmpdir(), 'ctnat-capture-'));
     ns.teardown.defer(folder, () => rm(folder, { recursive: true, force: true }));
     const file = join(folder, 'packets.pcap');

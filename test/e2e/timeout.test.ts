@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The ends of flows. These tests wait for real time-outs, the shortest there are: that they pass is what is tested.
+
+import t from 'tap';
+import { flowsOf } from '../helpers/flow.js';
+import { scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
+import { elapse } from '../helpers/wait.js';
+
+/** Room for a tick of the datapath's clock and the rounding of whole seconds. */
+const ROUNDING_MS = 1_200;
+
+t.test(
+  'invariant 6, expired is gone: a flow past its timeout does not match, and no sweep has run',
+  async (t) => {
+    const { clients, server, router, nat } = await scene(t, { timeouts: { udp: 1, udpStream: 1 } });
+    const [a, b] = await Promise.all(clients.map(({ peer, ipv4 }) => peer.udp(ipv4, 40_000)));
+    t.equal(await a!.ask(server.ipv4, UDP_PORT), `${router.ipv4} 40000`);
+    t.equal(flowsOf(await nat.flows(), 'udp').length, 1);
+
+    await elapse(1_000 + ROUNDING_MS);
+
+    t.same(flowsOf(await nat.flows(), 'udp'), [], 'it is not listed');
+    const late = await server.peer.udp(server.ipv4, 40_001);
+    await late.send('late', router.ipv4, 40_000);
+    t.equal(await a!.receive(400), undefined, 'nothing comes in through it');
+    t.equal(
+      await b!.ask(server.ipv4, UDP_PORT),
+      `${router.ipv4} 40000`,
+      "and its port is another client's to take",
+    );
+  },
+);
+
+t.test('traffic in either direction keeps a flow alive past its first timeout', async (t) => {
+  const { clients, server, nat } = await scene(t, { timeouts: { udp: 2, udpStream: 2 } });
+  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, 40_000);
+  const seen = await socket.ask(server.ipv4, UDP_PORT);
+  for (let i = 0; i < 3; i++) {
+    await elapse(1_000);
+    t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the same mapping');
+  }
+
+  t.equal(flowsOf(await nat.flows(), 'udp').length, 1, 'and still one flow');
+});
+
+t.test('a ping flow goes after its timeout', async (t) => {
+  const { clients, server, nat } = await scene(t, { timeouts: { icmp: 1 } });
+  await clients[0]!.ns.run(['ping', '-e', '9', '-c', '1', '-W', '3', server.ipv4]);
+  t.match(flowsOf(await nat.flows(), 'icmp'), [{ original: { src: clients[0]!.ipv4, id: 9, type: 8 } }]);
+
+  await elapse(1_000 + ROUNDING_MS);
+
+  t.same(flowsOf(await nat.flows(), 'icmp'), []);
+});
+
+t.test('a TCP connection ends in TIME_WAIT, a reset one in CLOSE', async (t) => {
+  const { clients, server, nat } = await scene(t);
+  const target = { host: server.ipv4, port: TCP_PORT };
+  const ended = await clients[0]!.peer.tcp({ ...target, localPort: 41_000 });
+  const reset = await clients[0]!.peer.tcp({ ...target, localPort: 41_001 });
+  const held = await clients[0]!.peer.tcp({ ...target, localPort: 41_002 });
+  await held.echo('a line');
+  const before = flowsOf(await nat.flows(), 'tcp');
+  t.same(new Set(before.map((flow) => flow.state)), new Set(['ESTABLISHED']));
+  await ended.close();
+  await reset.close(true);
+
+  const state = async (sport: number): Promise<string | undefined> =>
+    flowsOf(await nat.flows(), 'tcp', { sport })[0]?.state;
+  t.equal(await state(41_000), 'TIME_WAIT');
+  t.ok([undefined, 'CLOSE'].includes(await state(41_001)));
+  t.equal(await state(41_002), 'ESTABLISHED');
+});
