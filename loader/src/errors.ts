@@ -113,11 +113,14 @@ export class UnsupportedError extends BpfError {
   }
 }
 
-/** Bytes do not have the layout that their reader expects: a map's sizes, a pin's type, an object's BTF. */
+/** Bytes do not have the layout that their reader expects: a map's sizes, a pin's type, a type in BTF. */
 export class LayoutError extends BpfError {
-  /** @param reason what was expected and what was found, without a full stop */
-  constructor(operation: string, reason: string, options: BpfErrorOptions = {}) {
-    super(`Cannot ${operation}: ${reason}`, { ...options, code: 'ERR_BPF_LAYOUT', operation });
+  /**
+   * @param operation what was attempted, as it follows "Cannot"; or the whole message, `Cannot X: reason`
+   * @param reason what was expected and what was found, without a full stop
+   */
+  constructor(operation: string, reason?: string, options: BpfErrorOptions = {}) {
+    super(...failure('ERR_BPF_LAYOUT', operation, reason, options));
   }
 }
 
@@ -144,10 +147,25 @@ export class FormatError extends BpfError {
 
 /** The C compiler is missing or refused a source. */
 export class CompileError extends BpfError {
-  /** @param reason the compiler's words, without a full stop */
-  constructor(operation: string, reason: string, options: BpfErrorOptions = {}) {
-    super(`Cannot ${operation}: ${reason}`, { ...options, code: 'ERR_BPF_COMPILE', operation });
+  /**
+   * @param operation what was attempted, as it follows "Cannot"; or the whole message, `Cannot X: reason`
+   * @param reason the compiler's words, without a full stop
+   */
+  constructor(operation: string, reason?: string, options: BpfErrorOptions = {}) {
+    super(...failure('ERR_BPF_COMPILE', operation, reason, options));
   }
+}
+
+/** What BpfError's constructor takes, from a message in one piece or in two. */
+function failure(
+  code: string,
+  operation: string,
+  reason: string | undefined,
+  options: BpfErrorOptions,
+): ConstructorParameters<typeof BpfError> {
+  if (reason !== undefined) return [`Cannot ${operation}: ${reason}`, { ...options, code, operation }];
+  const attempted = /^Cannot (.*?)(?:: |$)/s.exec(operation)?.[1] ?? operation;
+  return [operation, { ...options, code, operation: attempted }];
 }
 
 const VERIFIER_LINES_SHOWN = 12;
