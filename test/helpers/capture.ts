@@ -33,21 +33,8 @@ export class Capture {
     ns.teardown.defer(folder, () => rm(folder, { recursive: true, force: true }));
     const file = join(folder, 'packets.pcap');
     const daemon = ns.start([
-      ...[
-        'tcpdump',
-        '-i',
-        iface,
-        '-w',
-        file,
-        '-U',
-        '--immediate-mode',
-        '-B',
-        '32768',
-        '-s',
-        '0',
-        '-Z',
-        'root',
-      ],
+      ...['tcpdump', '-i', iface, '-w', file, '-s', String(bytes)],
+      ...['-U', '--immediate-mode', '-B', '32768', '-Z', 'root'],
       `(${filter}) or ether proto ${MARKER}`,
     ]);
     await daemon.printed(/listening on/);
