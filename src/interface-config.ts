@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** How one network interface is attached. */
+import { quoted } from './errors.js';
+import type { PortRange } from './port-range.js';
+
+export const ATTACH_MODES = ['auto', 'tc', 'xdp'] as const;
+export type AttachMode = (typeof ATTACH_MODES)[number];
+
+/** Mapping behaviour of RFC 4787 section 4.1: address-and-port-dependent, endpoint-independent. */
+export const MAPPING_MODES = ['apdm', 'eim'] as const;
+export type MappingMode = (typeof MAPPING_MODES)[number];
+
+/** Which families of forwarded flows get the interface's address. */
+export type Masquerade = 4 | 6 | 'all' | false;
+
+/** Mapping behaviour by protocol. */
+export interface MappingModes {
+  readonly udp: MappingMode;
+  readonly tcp: MappingMode;
+  readonly icmp: MappingMode;
+}
+
+export interface InterfaceOptions {
+  readonly masquerade: Masquerade;
+  readonly mode: AttachMode;
+  readonly mapping: MappingModes;
+  /** External ports of masquerade; undefined keeps each port's class (RFC 4787 REQ-3). */
+  readonly ports?: PortRange;
+}
+
+export interface InterfaceConfig extends InterfaceOptions {
+  readonly name: string;
+}
+
+/** One mapping behaviour for all protocols. */
+export function mappingForAll(mode: MappingMode): MappingModes {
+  return { udp: mode, tcp: mode, icmp: mode };
+}
+
+/** Says masquerade in words: no, ipv4, ipv6, ipv4+ipv6. */
+export function masqueradeText(masquerade: Masquerade): string {
+  if (masquerade === false) return 'no';
+  return masquerade === 'all' ? 'ipv4+ipv6' : `ipv${masquerade}`;
+}
+
+/** Says the mapping behaviours: one word where they agree. */
+export function mappingText(mapping: MappingModes): string {
+  const { udp, tcp, icmp } = mapping;
+  return udp === tcp && tcp === icmp ? udp : `udp=${udp} tcp=${tcp} icmp=${icmp}`;
+}
+
+/**
+ * Checks an interface's name by the kernel's rules (dev_valid_name() of net/core/dev.c) and returns it.
+ * @throws RangeError
+ */
+export function checkInterfaceName(name: string): string {
+  const bytes = Buffer.byteLength(name);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the kernel refuses white space only, but no tool could print these
+  const isValid =
+    bytes > 0 && bytes < 16 && name !== '.' && name !== '..' && !/[/:\s\u0000-\u001f]/.test(name);
+  if (isValid) return name;
+  throw new RangeError(
+    `invalid interface name ${quoted(name)}; it has 1 to 15 bytes, no white space, no slash and no colon`,
+  );
+}

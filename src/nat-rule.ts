@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** A NAT rule: built from texts (the command line's flags and the configuration file's keys say the same), checked, and rendered back. */
+import {
+  type AddressRange,
+  type Cidr,
+  compareAddresses,
+  type Family,
+  formatCidr,
+  isNotUnicast,
+  parseCidr,
+} from './address.js';
+import { CtnatError } from './errors.js';
+import { checkInterfaceName } from './interface-config.js';
+import { formatTarget, type NatTarget, parseTarget } from './nat-target.js';
+import { formatPortRange, type PortRange, parsePortRange, portCount } from './port-range.js';
+import { hasPorts, isIcmp, PORT_PROTOCOLS, parseProtocol, protocolName } from './protocol.js';
+
+/** As many rules as one bank of the rules' map holds (NAT_RULES_PER_BANK). */
+export const MAX_NAT_RULES = 256;
+
+/** What `--to masquerade` makes of a source rule is a kind of its own. */
+export type NatRuleKind = 'snat' | 'masquerade' | 'dnat';
+
+export interface NatRule {
+  /** 1 to 65535 once the rule is in force, 0 before. */
+  readonly id: number;
+  readonly kind: NatRuleKind;
+  /** The outgoing interface of snat and masquerade, the incoming one of dnat. */
+  readonly ifname: string;
+  readonly family: Family;
+  readonly src?: Cidr;
+  readonly dst?: Cidr;
+  /** 0: any. */
+  readonly proto: number;
+  /** Only of protocols with ports. */
+  readonly dport?: PortRange;
+  /** Absent for masquerade. */
+  readonly to?: AddressRange;
+  /** Absent: the port stays. */
+  readonly toPorts?: PortRange;
+}
+
+/** A rule's parts as text, as the user wrote them. */
+export interface NatRuleText {
+  readonly kind: 'snat' | 'dnat';
+  readonly ifname: string;
+  readonly src?: string;
+  readonly dst?: string;
+  readonly proto?: string;
+  readonly dport?: string;
+  readonly to: string;
+  /** Decides for a masquerade rule in which no address does; ipv4 otherwise. */
+  readonly family?: Family;
+}
+
+/** A part of a rule is wrong: `part` says which, so that the caller can point at its flag or key. */
+export class NatRuleError extends CtnatError {
+  readonly part: keyof NatRuleText;
+
+  constructor(part: keyof NatRuleText, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.part = part;
+  }
+}
+
+/**
+ * Makes a rule of its texts, with id 0.
+ * @throws NatRuleError naming the wrong part
+ */
+export function parseNatRule(text: NatRuleText): NatRule {
+  const ifname = part('ifname', () => checkInterfaceName(text.ifname));
+  const src = text.src === undefined ? undefined : part('src', () => parseCidr(text.src!));
+  const dst = text.dst === undefined ? undefined : part('dst', () => parseCidr(text.dst!));
+  const proto = text.proto === undefined ? 0 : part('proto', () => parseProtocol(text.proto!));
+  const dport = text.dport === undefined ? undefined : part('dport', () => parsePortRange(text.dport!));
+  const target = part('to', () => parseTarget(text.to));
+
+  const { to, ports: toPorts } = target;
+  if (!to && text.kind === 'dnat') {
+    throw new NatRuleError('to', 'masquerade translates sources; give dnat an address');
+  }
+  const rule: NatRule = {
+    id: 0,
+    kind: text.kind === 'dnat' ? 'dnat' : to ? 'snat' : 'masquerade',
+    ifname,
+    family: ruleFamily(text, { src, dst, target }),
+    ...(src && { src }),
+    ...(dst && { dst }),
+    proto,
+    ...(dport && { dport }),
+    ...(to && { to }),
+    ...(toPorts && { toPorts }),
+  };
+  checkRule(rule);
+  return rule;
+}
+
+/** Runs a parser of one part and turns what it throws into an error that knows the part. */
+function part<T>(name: keyof NatRuleText, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new NatRuleError(name, (error as Error).message, { cause: error });
+  }
+}
+
+/** The family that all addresses of the rule share. */
+function ruleFamily(
+  text: NatRuleText,
+  { src, dst, target }: { src: Cidr | undefined; dst: Cidr | undefined; target: NatTarget },
+): Family {
+  const given: [keyof NatRuleText, Family | undefined][] = [
+    ['family', text.family],
+    ['to', target.to?.first.family],
+    ['src', src?.family],
+    ['dst', dst?.family],
+  ];
+  let family: Family | undefined;
+  for (const [name, value] of given) {
+    if (value === undefined) continue;
+    family ??= value;
+    if (value !== family) {
+      throw new NatRuleError(
+        name,
+        `the rule mixes ${family} and ${value}; all its addresses are of one family`,
+      );
+    }
+  }
+  return family ?? 'ipv4';
+}
+
+/** What concerns more than one part. */
+function checkRule(rule: NatRule): void {
+  const { kind, proto, dport, to, toPorts } = rule;
+  if (to && (isNotUnicast(to.first) || isNotUnicast(to.last))) {
+    throw new NatRuleError('to', `${formatTarget({ to })} is no address that a host can have`);
+  }
+  const portProtocols = PORT_PROTOCOLS.join(', ');
+  if (dport && !hasPorts(proto)) {
+    throw new NatRuleError('dport', `dport needs a protocol with ports: ${portProtocols}`);
+  }
+  if (kind !== 'dnat') {
+    // ICMP identifiers are drawn from the same range.
+    if (toPorts && proto !== 0 && !hasPorts(proto) && !isIcmp(proto)) {
+      throw new NatRuleError('to', `${protocolName(proto)} has no ports to translate`);
+    }
+    return;
+  }
+  if (proto === 0) throw new NatRuleError('proto', `a dnat rule needs a protocol: ${portProtocols}`);
+  if (!dport) throw new NatRuleError('dport', 'a dnat rule needs dport, the port to forward');
+  if (to && compareAddresses(to.first, to.last) !== 0) {
+    throw new NatRuleError('to', 'a dnat rule forwards to one address; spread over several is not supported');
+  }
+  if (toPorts && portCount(toPorts) !== 1 && portCount(toPorts) !== portCount(dport)) {
+    throw new NatRuleError(
+      'to',
+      `port ranges differ in size: dport ${formatPortRange(dport)} has ${portCount(dport)} ports, ` +
+        `to ${formatPortRange(toPorts)} has ${portCount(toPorts)}; give as many, or one port`,
+    );
+  }
+}
+
+/** The rule as the listing's JSON and the configuration file write it: parts that do not restrict are absent. */
+export interface NatRuleJson {
+  readonly id: number;
+  readonly kind: NatRuleKind;
+  readonly iface: string;
+  readonly family: Family;
+  readonly proto?: string;
+  readonly src?: string;
+  readonly dst?: string;
+  /** A number, or `LOW-HIGH`. */
+  readonly dport?: number | string;
+  /** In the syntax of `--to`. */
+  readonly to: string;
+}
+
+/** Renders the rule; `parseNatRule` makes an equal one of these texts. */
+export function natRuleJson(rule: NatRule): NatRuleJson {
+  const { dport } = rule;
+  return {
+    id: rule.id,
+    kind: rule.kind,
+    iface: rule.ifname,
+    family: rule.family,
+    ...(rule.proto !== 0 && { proto: protocolName(rule.proto) }),
+    ...(rule.src && { src: formatCidr(rule.src) }),
+    ...(rule.dst && { dst: formatCidr(rule.dst) }),
+    ...(dport && { dport: dport.min === dport.max ? dport.min : formatPortRange(dport) }),
+    to: natRuleTarget(rule),
+  };
+}
+
+/** The rule's target in the syntax of `--to`. */
+export function natRuleTarget({ to, toPorts }: NatRule): string {
+  return formatTarget({ ...(to && { to }), ...(toPorts && { ports: toPorts }) });
+}
+
+/** The arguments of `ctnat nat add` that make this rule. */
+export function natRuleText(rule: NatRule): string {
+  const json = natRuleJson(rule);
+  const isDnat = rule.kind === 'dnat';
+  const needsFamily = rule.family === 'ipv6' && !rule.to && !rule.src && !rule.dst;
+  return [
+    isDnat ? 'dnat' : 'snat',
+    isDnat ? `-i ${rule.ifname}` : `-o ${rule.ifname}`,
+    needsFamily && '-f ipv6',
+    json.src && `-s ${json.src}`,
+    json.dst && `-d ${json.dst}`,
+    json.proto && `-p ${json.proto}`,
+    json.dport && `--dport ${json.dport}`,
+    `--to ${json.to}`,
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+/** True if two rules do the same; ids do not count. */
+export function isSameRule(a: NatRule, b: NatRule): boolean {
+  return a.family === b.family && natRuleText(a) === natRuleText(b);
+}
