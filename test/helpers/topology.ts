@@ -20,8 +20,8 @@ export interface TopologyOptions {
   servers?: number;
   /** A plain router (no NAT) between the router's outside link and the servers. */
   hop?: boolean;
-  /** MTU of the link from the hop to the servers, default 1500. */
-  serverMtu?: number;
+  /** MTU of the hop towards the servers, default 1500. The servers' own stays 1500: they do not know. */
+  hopMtu?: number;
 }
 
 /** A client or server: one interface, eth0. */
@@ -72,7 +72,7 @@ export async function createTopology(teardown: Teardown, options: TopologyOption
   };
   const clients = await createClients(router, options.clients ?? 2, options.lan ?? 'bridge', teardown);
   const { servers, hop } = hasHop
-    ? await createHop(router, serverCount, options.serverMtu ?? 1500, teardown)
+    ? await createHop(router, serverCount, options.hopMtu ?? 1500, teardown)
     : { servers: [await createDirectServer(router, teardown)], hop: undefined };
   await address(ns, router.wan, `${router.ipv4}/24`, `${router.ipv4Second}/24`, `${router.ipv6}/64`);
   if (hop) await route(ns, 'default', HOP_IPV4, HOP_IPV6);
@@ -140,14 +140,13 @@ async function createHop(
   for (let i = 0; i < count; i++) {
     const ns = await Namespace.create(`server${i + 1}`, teardown);
     const server = { ns, ipv4: `203.0.113.${9 + i}`, ipv6: `2001:db8:2::${9 + i}` };
-    await veth(ns, 'eth0', hop, `port${i}`, { mtu });
+    await veth(ns, 'eth0', hop, `port${i}`);
     await hop.ip('link', 'set', `port${i}`, 'master', 'net0');
     await address(ns, 'eth0', `${server.ipv4}/24`, `${server.ipv6}/64`);
     await route(ns, '198.51.100.0/24', '203.0.113.1');
     await route(ns, '2001:db8:1::/64', '2001:db8:2::1');
     servers.push(server);
   }
-  // The bridge takes the smallest MTU of its ports; its addresses come last so that they survive a change.
   await hop.ip('link', 'set', 'net0', 'mtu', String(mtu));
   await address(hop, 'net0', '203.0.113.1/24', '2001:db8:2::1/64');
   return { servers, hop };

@@ -4,7 +4,7 @@
 
 import { httpServer } from './http.js';
 import { TcpPeer, type TcpTarget, tcpEcho, tcpMany } from './tcp.js';
-import { UdpPeer, udpEcho } from './udp.js';
+import { UdpPeer, udpEcho, udpRefused } from './udp.js';
 
 const udp: UdpPeer[] = [];
 const tcp: TcpPeer[] = [];
@@ -15,6 +15,7 @@ export const methods = {
   tcpEcho,
   tcpMany,
   udpEcho,
+  udpRefused,
   udpOpen: async (address: string, port: number) => {
     const peer = await UdpPeer.open(address, port);
     return { handle: udp.push(peer) - 1, port: peer.socket.address().port };

@@ -80,3 +80,26 @@ export class UdpPeer {
     });
   }
 }
+
+/** Sends to a port where nobody listens; returns the error that the kernel reports for it, by its errno's name. */
+export async function udpRefused(
+  address: string,
+  port: number,
+  toAddress: string,
+  toPort: number,
+  limitMs: number,
+): Promise<string> {
+  const socket = await bound(address, port);
+  try {
+    socket.connect(toPort, toAddress);
+    await once(socket, 'connect');
+    const failed = new Promise<string>((resolve) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+      setTimeout(resolve, limitMs, 'no error came').unref();
+    });
+    socket.send('anyone?');
+    return await failed;
+  } finally {
+    socket.close();
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Invariant 10: checksums are right on every packet that leaves. A veth carries packets whose checksum is
+// not computed yet; where it must compute them (tx off), a capture behind it sees what a real wire would.
+
+import t from 'tap';
+import { Capture } from '../helpers/capture.js';
+import { inject } from '../helpers/inject.js';
+import { HTTP_PORT, type Scene, scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
+import { addressBytes, checksumFaults, pseudoHeaderSum, sum } from '../helpers/wire/checksum.js';
+import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
+import { ICMP, TCP, UDP } from '../helpers/wire/packet.js';
+
+/** Sends some of everything through the router, both ways. */
+async function traffic({ clients, server }: Scene): Promise<void> {
+  for (const { peer, ns, ipv4 } of clients) {
+    const socket = await peer.udp(ipv4, 40_000);
+    for (const size of [1, 2, 101, 1000]) await socket.ask(server.ipv4, UDP_PORT, Buffer.alloc(size, 0x5a));
+    const connection = await peer.tcp({ host: server.ipv4, port: TCP_PORT, localPort: 40_000 });
+    for (const size of [1, 2, 101, 1000]) await connection.echo('y'.repeat(size));
+    await connection.close();
+    await ns.run(['curl', '-sS', '-o', '/dev/null', `http://${server.ipv4}:${HTTP_PORT}/download/300000`]);
+    await ns.run(['ping', '-e', '7', '-c', '2', '-i', '0.2', '-s', '57', server.ipv4]);
+  }
+}
+
+for (const [where, resolve] of [
+  // Packets reach the router with the checksum still to be computed; its own interfaces compute it.
+  [
+    'left to the router',
+    ({ router }: Scene) => [[router.ns, router.wan], ...[0, 1].map((i) => [router.ns, `port${i}`])],
+  ],
+  // Packets reach the router with the whole checksum.
+  [
+    'computed by the sender',
+    ({ clients, server }: Scene) => [...clients, server].map(({ ns }) => [ns, 'eth0']),
+  ],
+] as const) {
+  t.test(`invariant 10, checksums: right on both wires when they are ${where}`, async (t) => {
+    const network = await scene(t);
+    const { clients, server } = network;
+    for (const [ns, iface] of resolve(network) as [typeof server.ns, string][]) {
+      await ns.offload(iface, { tx: false });
+    }
+    const outside = await Capture.start(server.ns, 'eth0', `ip and dst ${server.ipv4}`);
+    const inside = await Capture.start(clients[0]!.ns, 'eth0', `ip and dst ${clients[0]!.ipv4}`);
+    await traffic(network);
+
+    for (const [name, capture] of [
+      ['outside', outside],
+      ['inside', inside],
+    ] as const) {
+      const packets = await capture.stopIp();
+      for (const protocol of [TCP, UDP, ICMP]) {
+        t.ok(
+          packets.filter((packet) => packet.protocol === protocol).length >= 2,
+          `${name} saw protocol ${protocol}`,
+        );
+      }
+      t.same(
+        packets.flatMap((packet) => checksumFaults(packet)),
+        [],
+        `${name}: all are right`,
+      );
+    }
+  });
+}
+
+t.test('invariant 10, checksums: a UDP checksum of 0 stays 0, both ways', async (t) => {
+  const { clients, server, router } = await scene(t);
+  const client = clients[0]!;
+  const outside = await Capture.start(server.ns, 'eth0', 'udp');
+  const inside = await Capture.start(client.ns, 'eth0', 'udp');
+  const out = udp4({ src: client.ipv4, dst: server.ipv4, sport: 40_000, dport: 9_999 }, Buffer.from('out'), {
+    checksum: 0,
+  });
+  await inject(client.ns, 'eth0', [
+    ipv4Frame(await client.ns.mac('eth0'), await router.ns.mac(router.lan[0]!), out),
+  ]);
+  const back = udp4(
+    { src: server.ipv4, dst: router.ipv4, sport: 9_999, dport: 40_000 },
+    Buffer.from('back'),
+    { checksum: 0 },
+  );
+  await server.ns.run(['ping', '-c', '1', router.ipv4]); // the router is in the server's neighbour table
+  await inject(server.ns, 'eth0', [
+    ipv4Frame(await server.ns.mac('eth0'), await router.ns.mac(router.wan), back),
+  ]);
+
+  const translated = (await outside.stopIp()).find((packet) => packet.dport === 9_999);
+  t.equal(translated?.src, router.ipv4);
+  t.equal(translated?.payload.readUInt16BE(6), 0);
+  const answer = (await inside.stopIp()).find((packet) => packet.sport === 9_999);
+  t.equal(answer?.dst, client.ipv4);
+  t.equal(answer?.payload.readUInt16BE(6), 0);
+});
+
+t.test('invariant 10, checksums: one that comes out as 0 is sent as 0xffff (RFC 768)', async (t) => {
+  const { clients, server, router } = await scene(t);
+  const client = clients[0]!;
+  await client.ns.offload('eth0', { tx: false });
+  // The two bytes of data that make the translated datagram's checksum 0.
+  const datagram = Buffer.alloc(10);
+  datagram.writeUInt16BE(40_000, 0);
+  datagram.writeUInt16BE(UDP_PORT, 2);
+  datagram.writeUInt16BE(10, 4);
+  const pseudo = pseudoHeaderSum(addressBytes(router.ipv4), addressBytes(server.ipv4), UDP, 10);
+  datagram.writeUInt16BE(~sum(datagram, pseudo) & 0xffff, 8);
+  const capture = await Capture.start(server.ns, 'eth0', `udp and src ${router.ipv4}`);
+  const seen = await (await client.peer.udp(client.ipv4, 40_000)).ask(
+    server.ipv4,
+    UDP_PORT,
+    datagram.subarray(8),
+  );
+
+  t.equal(seen, `${router.ipv4} 40000`, 'the server takes it');
+  t.equal((await capture.stopIp())[0]?.payload.readUInt16BE(6), 0xffff);
+});
