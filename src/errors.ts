@@ -28,8 +28,7 @@ export function errorLine(error: unknown): string {
 
 /** Replaces control characters, so that no file or name can drive the terminal through a message. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) => {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => {
     return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }

@@ -55,9 +55,8 @@ export function mappingText(mapping: MappingModes): string {
  */
 export function checkInterfaceName(name: string): string {
   const bytes = Buffer.byteLength(name);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the kernel refuses white space only, but no tool could print these
-  const isValid =
-    bytes > 0 && bytes < 16 && name !== '.' && name !== '..' && !/[/:\s\u0000-\u001f]/.test(name);
+  // The kernel would take control characters; no listing could show them.
+  const isValid = bytes > 0 && bytes < 16 && name !== '.' && name !== '..' && !/[/:\s\p{Cc}]/u.test(name);
   if (isValid) return name;
   throw new RangeError(
     `invalid interface name ${quoted(name)}; it has 1 to 15 bytes, no white space, no slash and no colon`,

@@ -2,12 +2,12 @@
 /** How long a flow lives without packets, by protocol and state. All values are milliseconds. */
 
 /**
- * Every timeout: its keys in the configuration, `[protocol, name]` or `[protocol]`, named after Netfilter's
- * sysctls (`tcp.established` is nf_conntrack_tcp_timeout_established, `udp.timeout` is
- * nf_conntrack_udp_timeout), and enum ct_timeout's name. SYN_SENT2 has no sysctl.
+ * Every timeout of enum ct_timeout with its two keys in the configuration, which are named after Netfilter's
+ * sysctls: `tcp.established` is nf_conntrack_tcp_timeout_established, `udp.timeout` is
+ * nf_conntrack_udp_timeout. SYN_SENT2 has no sysctl.
  */
 export const TIMEOUT_KEYS = {
-  generic: ['generic'],
+  generic: ['generic', 'timeout'],
   tcpSynSent: ['tcp', 'syn_sent'],
   tcpSynRecv: ['tcp', 'syn_recv'],
   tcpEstablished: ['tcp', 'established'],
@@ -21,7 +21,7 @@ export const TIMEOUT_KEYS = {
   tcpUnack: ['tcp', 'unacknowledged'],
   udp: ['udp', 'timeout'],
   udpStream: ['udp', 'stream'],
-  icmp: ['icmp'],
+  icmp: ['icmp', 'timeout'],
 } as const;
 
 export type TimeoutName = keyof typeof TIMEOUT_KEYS;
@@ -38,13 +38,13 @@ export const MIN_TIMEOUT_MS = 100;
 export const MAX_TIMEOUT_MS = 365 * 86_400_000;
 
 /** The timeouts in seconds, nested as in the configuration file: `status` prints this. */
-export function timeoutsJson(timeouts: Timeouts): Record<string, number | Record<string, number>> {
-  const json: Record<string, number | Record<string, number>> = {};
+export function timeoutsJson(timeouts: Timeouts): Record<string, Record<string, number>> {
+  const json: Record<string, Record<string, number>> = {};
   for (const name of TIMEOUT_NAMES) {
     const [protocol, key] = TIMEOUT_KEYS[name];
-    const seconds = timeouts[name] / 1000;
-    if (key === undefined) json[protocol] = seconds;
-    else ((json[protocol] ??= {}) as Record<string, number>)[key] = seconds;
+    const group = json[protocol] ?? {};
+    group[key] = timeouts[name] / 1000;
+    json[protocol] = group;
   }
   return json;
 }

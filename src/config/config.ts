@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** The configuration after reading: every value typed and checked, defaults filled in. */
+import type { Cidr } from '../address.js';
+import type { InterfaceConfig } from '../interface-config.js';
+import type { NatRule } from '../nat-rule.js';
+import type { Timeouts } from '../timeouts.js';
+
+export const EVENT_TYPES = ['new', 'update', 'destroy', 'drop'] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** A file that the agent appends events to. */
+export interface EventSink {
+  readonly file: string;
+  readonly format: 'jsonl';
+  readonly types: readonly EventType[];
+}
+
+export interface Config {
+  readonly interfaces: readonly InterfaceConfig[];
+  /** In the order in which they are tried; their ids are 0. */
+  readonly rules: readonly NatRule[];
+  /** Destinations that are never source-translated. */
+  readonly exempt: readonly Cidr[];
+  readonly timeouts: Timeouts;
+  /** Flows that can be tracked at a time. */
+  readonly tables: { readonly flows4: number; readonly flows6: number };
+  readonly gc: { readonly minIntervalMs: number; readonly maxIntervalMs: number };
+  /** Absent: nothing is served. */
+  readonly metrics?: { readonly host: string; readonly port: number };
+  readonly events: readonly EventSink[];
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** The configuration file's shape once config.schema.json has passed it: texts still unread. */
+import type { Family } from '../address.js';
+import type { AttachMode, MappingMode, MappingModes, Masquerade } from '../interface-config.js';
+import type { EventType } from './config.js';
+
+export interface FileInterface {
+  name: string;
+  masquerade?: Masquerade;
+  mode?: AttachMode;
+  mapping?: MappingMode | Partial<MappingModes>;
+  ports?: (number | string)[];
+}
+
+export interface FileRule {
+  dnat?: {
+    in: string;
+    src?: string;
+    dst?: string;
+    proto: number | string;
+    dport: number | string;
+    to: string;
+  };
+  snat?: { out: string; src?: string; dst?: string; proto?: number | string; family?: Family; to: string };
+}
+
+export interface ConfigFile {
+  interfaces?: FileInterface[];
+  nat?: FileRule[];
+  exempt?: string[];
+  timeouts?: { preset?: string } & Record<string, string | Record<string, string>>;
+  tables?: { flows?: number | { ipv4?: number; ipv6?: number } };
+  gc?: { minInterval?: string; maxInterval?: string };
+  metrics?: { listen: string };
+  events?: { file: string; format?: 'jsonl'; types?: EventType[] }[];
+}

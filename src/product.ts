@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/**
+ * What the commands need of ctnat. Behind it stands the datapath; tests put a table in memory there.
+ * A method that can't do its work throws a CtnatError whose message says what, to what, why and what to do.
+ */
+import type { Config } from './config/config.js';
+import type { Filter } from './filter.js';
+import type { Flow } from './flow.js';
+import type { InterfaceOptions, MappingModes, Masquerade } from './interface-config.js';
+import type { Mapping } from './mapping.js';
+import type { NatRule } from './nat-rule.js';
+import type { Timeouts } from './timeouts.js';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  /** Name below /run/netns, or a path; absent: the caller's network namespace. */
+  readonly netns?: string;
+  /** Absolute folder of the pins on bpffs. */
+  readonly pinPath: string;
+}
+
+/** Makes the product for one command; the caller closes it. */
+export type ProductFactory = (options: GlobalOptions) => Promise<Product>;
+
+export interface InterfaceStatus {
+  readonly name: string;
+  readonly ifindex: number;
+  /** What is in force; never `auto`. */
+  readonly mode: string;
+  /** Where programs sit, such as `tcx/ingress`. */
+  readonly hooks: readonly string[];
+  readonly masquerade: Masquerade;
+  readonly mapping: MappingModes;
+}
+
+export interface MapStatus {
+  readonly name: string;
+  readonly type: string;
+  readonly entries: number;
+  readonly maxEntries: number;
+  /** Kernel memory that the map takes. */
+  readonly bytes: number;
+}
+
+export interface AgentStatus {
+  readonly running: boolean;
+  /** null unless it runs. */
+  readonly pid: number | null;
+}
+
+export interface Status {
+  readonly version: string;
+  readonly kernel: string;
+  readonly pinPath: string;
+  readonly interfaces: readonly InterfaceStatus[];
+  readonly maps: readonly MapStatus[];
+  readonly timeouts: Timeouts;
+  /** Kernel features by name: what is used instead of them stands in the value where there is a choice. */
+  readonly features: Readonly<Record<string, boolean | number | string>>;
+  readonly agent: AgentStatus;
+}
+
+/** What one sweep did in one map. */
+export interface SweptMap {
+  readonly name: string;
+  /** Entries looked at, of these alive, of these removed because they had expired. */
+  readonly looked: number;
+  readonly live: number;
+  readonly deleted: number;
+}
+
+export interface SweepResult {
+  readonly maps: readonly SweptMap[];
+  readonly durationMs: number;
+}
+
+/** How many attempts port allocations took. */
+export interface RetryHistogram {
+  readonly family: 'ipv4' | 'ipv6';
+  /** Index: retries; value: allocations. */
+  readonly retries: readonly number[];
+  /** Allocations that found nothing. */
+  readonly refused: number;
+}
+
+/** One counter of the metrics map. */
+export interface Metric {
+  /** In lower case, as in enum reason without its prefix. */
+  readonly reason: string;
+  readonly direction: 'ingress' | 'egress';
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface AgentOptions {
+  /** Reads the configuration, again on each reload; undefined without -c. Throws ConfigError. */
+  readonly readConfig?: () => Promise<Config>;
+  /** Aborted by SIGTERM and SIGINT: the agent ends, the datapath stays. */
+  readonly stop: AbortSignal;
+  /** Calls the listener on every SIGHUP. */
+  readonly onReload: (listener: () => void) => void;
+}
+
+export interface Product {
+  /**
+   * Attaches the interfaces with these options, replacing the ones that they had; live flows go on.
+   * All or nothing: if one fails, those attached by this call are detached.
+   * @returns the state of each, in the order given
+   */
+  attach(names: readonly string[], options: InterfaceOptions): Promise<readonly InterfaceStatus[]>;
+  /**
+   * Detaches the interfaces, or all. With purge, maps and pins go too, which needs that none stays attached.
+   * @returns the names that were attached before
+   */
+  detach(names: readonly string[] | 'all', options: { readonly purge: boolean }): Promise<readonly string[]>;
+
+  /** Puts the rule behind the others and returns it with its id; a rule that does the same is not added twice. */
+  natAdd(rule: NatRule): NatRule;
+  /** In the order in which they are tried. */
+  natList(): readonly NatRule[];
+  /** False if there is no rule of that id. */
+  natDelete(id: number): boolean;
+  /** Returns how many rules there were. */
+  natFlush(): number;
+
+  /**
+   * Makes the running state equal to the configuration, all or nothing.
+   * @returns what was changed, a phrase each; empty if it was so already
+   */
+  apply(config: Config): Promise<readonly string[]>;
+  status(): Status;
+
+  /** Streams the live flows that match; expired ones are not among them. */
+  flows(filter: Filter): Iterable<Flow>;
+  /** Returns how many were deleted. */
+  deleteFlows(filter: Filter): number;
+  countFlows(filter: Filter): number;
+  /** Deletes all flows and returns how many. */
+  flushFlows(): number;
+
+  mappings(filter: Filter): Iterable<Mapping>;
+  /** Deletes the matching mappings with the flows that use them; returns how many mappings. */
+  flushNat(filter: Filter): number;
+  natRetries(): readonly RetryHistogram[];
+  /** Every reason in both directions, also those that count 0. */
+  metrics(): readonly Metric[];
+  /** Removes what has expired, now. */
+  sweep(): SweepResult;
+
+  /** Runs the agent until `stop` is aborted. */
+  runAgent(options: AgentOptions): Promise<void>;
+  /** Gives up every handle; what is pinned stays. Harmless when repeated. */
+  close(): void;
+}
