@@ -138,7 +138,7 @@ export function gatewayConfig(topology: Topology, options: GatewayOptions = {}, 
   const { udp, udpStream, icmp, tcpEstablished } = options.timeouts ?? {};
   const timeouts = [
     ...group('udp', { timeout: udp, stream: udpStream }),
-    ...group('icmp', { timeout: icmp }),
+    ...(icmp === undefined ? [] : [`  icmp: ${icmp}s`]),
     ...group('tcp', { established: tcpEstablished }),
   ];
   return [

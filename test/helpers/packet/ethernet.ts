@@ -34,7 +34,7 @@ export function decodeEthernet(bytes: Buffer): Ethernet | undefined {
 
 export function encodeVlan(layer: Vlan, next: Layer | undefined): Buffer {
   const header = Buffer.alloc(VLAN_BYTES);
-  header.writeUInt16BE(((layer.priority ?? 0) << 13) | layer.id, 0);
+  header.writeUInt16BE(((layer.priority ?? 0) << 13) | (layer.dei ? 0x1000 : 0) | layer.id, 0);
   header.writeUInt16BE(layer.type ?? ethertypeOf(next), 2);
   return header;
 }
@@ -42,5 +42,12 @@ export function encodeVlan(layer: Vlan, next: Layer | undefined): Buffer {
 export function decodeVlan(bytes: Buffer, tpid: number): Vlan | undefined {
   if (bytes.length < VLAN_BYTES) return undefined;
   const tag = bytes.readUInt16BE(0);
-  return { layer: 'vlan', tpid, id: tag & 0x1fff, priority: tag >> 13, type: bytes.readUInt16BE(2) };
+  return {
+    layer: 'vlan',
+    tpid,
+    id: tag & 0xfff,
+    dei: (tag & 0x1000) !== 0,
+    priority: tag >> 13,
+    type: bytes.readUInt16BE(2),
+  };
 }

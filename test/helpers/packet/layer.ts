@@ -15,6 +15,7 @@ export interface Vlan {
   layer: 'vlan';
   id: number;
   priority?: number;
+  dei?: boolean;
   tpid?: number;
   type?: number;
 }
