@@ -3,7 +3,7 @@
 
 import { LayoutError, SyscallError } from './errors.js';
 import { closedError } from './fd.js';
-import { checkErrno, errno, libc, viewMemory } from './native.js';
+import { checkErrno, errno, libc, MAP_FAILED, viewMemory } from './native.js';
 
 const PROT_READ_WRITE = 0x1 | 0x2;
 const MAP_SHARED = 0x01;
@@ -11,7 +11,6 @@ const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
-const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Gives the addresses back once no view can reach them any more. Until then they must stay mapped:
