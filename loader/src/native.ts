@@ -151,6 +151,9 @@ type Library<Functions extends Record<string, string>> = {
 
 type Handle = ReturnType<typeof koffi.load>;
 
+/** What mmap() returns on failure. */
+export const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+
 /** Byte order of this machine, as the last argument that DataView's methods take. */
 export const LITTLE_ENDIAN = endianness() === 'LE';
 
