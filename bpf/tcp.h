@@ -65,13 +65,14 @@ enum tcp_last_flags {
 
 enum {
 	TCP_LAST_REPLY = 1 << 7, /* in tcp_track.last_kind: the last segment was the reply side's */
-	TCP_STALE_ACK_MIN =
-		66000, /* an ACK may lag by this at least: the largest unscaled window and a segment */
-	TCP_HALF_DEAD_MIN =
-		7153, /* ticks, 120 s: what lives no longer is not shortened by an invalid FIN or RST */
+	/* How far behind an acknowledgement may lag at least: the largest window without scaling, and a
+	   segment. */
+	TCP_STALE_ACK_MIN = 66000,
+	/* Ticks, 120 s: what lives no longer than this is not cut short by an invalid FIN or RST. */
+	TCP_HALF_DEAD_MIN = 7153,
 };
 
-/* One segment, in host byte order. */
+/* One segment, in host byte order. Tracking adjusts seq, ack, end and sack in place: it is read once. */
 struct tcp_segment {
 	__u32 seq;
 	__u32 ack;  /* as in the header, whether its ACK bit is set or not */
@@ -81,7 +82,8 @@ struct tcp_segment {
 	__u8 flags;	   /* enum tcp_bits */
 	__u8 scale;	   /* of a SYN's options, as option_flags */
 	__u8 option_flags; /* enum tcp_option_flags */
-	__u8 pad[3];
+	__u8 dir;	   /* enum ct_dir */
+	__u8 pad[2];
 };
 
 enum tcp_verdict {
@@ -99,15 +101,22 @@ struct tcp_result {
 	__u8 state;    /* enum ct_tcp_state that the flow has from now on; unchanged unless ACCEPT */
 };
 
-/* Sequence numbers compare by the sign of their distance (RFC 9293 section 3.4). */
-inline_ bool seq_before(__u32 a, __u32 b)
+/*
+ * Sequence numbers compare by the sign of their distance in 32 bits (RFC 9293 section 3.4); what is above
+ * these bits is ignored. Before v3 BPF computes in 64 bits only: the sign is shifted to where it sees it,
+ * and hidden there from a compiler that would load a mask.
+ */
+inline_ bool seq_before(__u64 a, __u64 b)
 {
-	return (__s32)(a - b) < 0;
+	__u64 distance = (a - b) << 32;
+
+	hide(distance);
+	return (__s64)distance < 0;
 }
 
-inline_ bool seq_after(__u32 a, __u32 b)
+inline_ bool seq_after(__u64 a, __u64 b)
 {
-	return (__s32)(b - a) < 0;
+	return seq_before(b, a);
 }
 
 inline_ __u32 lower(__u32 a, __u32 b)
@@ -177,7 +186,7 @@ inline_ __u32 tcp_next_state(__u32 state, __u32 flags, bool reply)
 }
 
 /*
- * One segment's view of the flow: pointers to its sender's and its receiver's part.
+ * One segment's view of the flow: its sender's and its receiver's part.
  * verifier: both are made of an index that is bounded where it is used, and pointers keep their bounds
  * when they are spilled; numbers do not before 5.12.
  */
@@ -185,14 +194,12 @@ struct tcp_view {
 	struct tcp_track *track;
 	struct tcp_sender *sender;
 	struct tcp_sender *receiver;
-	__u8 *sender_flags;
-	__u8 *receiver_flags;
-	bool reply;
+	__u64 reply; /* 1 or 0 */
 };
 
-inline_ void tcp_view_set(struct tcp_view *view, struct tcp_track *track, bool reply)
+inline_ void tcp_view_set(struct tcp_view *view, struct tcp_track *track, __u64 reply)
 {
-	__u32 own = reply, other = !reply;
+	__u64 own = reply, other = reply ^ 1;
 
 	hide(own);
 	own &= 1;
@@ -201,25 +208,33 @@ inline_ void tcp_view_set(struct tcp_view *view, struct tcp_track *track, bool r
 	view->track = track;
 	view->sender = &track->sender[own];
 	view->receiver = &track->sender[other];
-	view->sender_flags = &track->flags[own];
-	view->receiver_flags = &track->flags[other];
 	view->reply = reply;
 }
 
-/* tcp_track.unacked lies behind tcp_track.flags: the same pointer serves both. */
-inline_ __u8 *tcp_unacked(__u8 *flags)
+_Static_assert(offsetof(struct tcp_track, reply_flags) ==
+			       offsetof(struct tcp_track, original_flags) + sizeof(struct tcp_sender) &&
+		       offsetof(struct tcp_track, reply_unacked) ==
+			       offsetof(struct tcp_track, original_unacked) + sizeof(struct tcp_sender),
+	       "a sender's bytes are found by its own address");
+
+inline_ __u8 *tcp_flags_of(struct tcp_sender *sender)
 {
-	return flags + offsetof(struct tcp_track, unacked) - offsetof(struct tcp_track, flags);
+	return (__u8 *)sender + offsetof(struct tcp_track, original_flags);
 }
 
-/* The shift of the sender's windows. */
-inline_ __u32 tcp_scale(const struct tcp_view *view)
+inline_ __u8 *tcp_unacked_of(struct tcp_sender *sender)
 {
-	return view->reply ? view->track->scale >> 4 : view->track->scale & 0xf;
+	return (__u8 *)sender + offsetof(struct tcp_track, original_unacked);
+}
+
+/* Where the sender's window scale is in tcp_track.scale. */
+inline_ __u64 tcp_scale_shift(const struct tcp_view *view)
+{
+	return view->reply << 2;
 }
 
 /* A sender begins (again) with this SYN. RFC 7323 section 2.2: windows scale only if both sides said so. */
-inline_ void tcp_sender_begin(const struct tcp_view *view, const struct tcp_segment *seg)
+inline_ void tcp_sender_begin(const struct tcp_view *view, volatile struct tcp_segment *seg)
 {
 	struct tcp_track *track = view->track;
 	__u8 scale = track->scale;
@@ -228,12 +243,12 @@ inline_ void tcp_sender_begin(const struct tcp_view *view, const struct tcp_segm
 	view->sender->maxend = seg->end;
 	view->sender->maxwin = window_or_one(seg->window);
 	if (seg->option_flags & TCP_HAS_OPTIONS) {
-		*view->sender_flags = (*view->sender_flags & TCP_SENDER_LIBERAL) |
-				      (seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS));
-		*tcp_unacked(view->sender_flags) = 0;
-		scale = view->reply ? (scale & 0xf) | seg->scale << 4 : (scale & 0xf0) | seg->scale;
+		*tcp_flags_of(view->sender) = (*tcp_flags_of(view->sender) & TCP_SENDER_LIBERAL) |
+					      (seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS));
+		*tcp_unacked_of(view->sender) = 0;
+		scale = (scale & 0xf0 >> tcp_scale_shift(view)) | seg->scale << tcp_scale_shift(view);
 	}
-	if (view->reply && !(track->flags[0] & track->flags[1] & TCP_SENDER_SCALES))
+	if (view->reply && !(track->original_flags & track->reply_flags & TCP_SENDER_SCALES))
 		scale = 0;
 	track->scale = scale;
 }
@@ -242,7 +257,8 @@ inline_ void tcp_sender_begin(const struct tcp_view *view, const struct tcp_segm
  * Remembers a segment that is let through without being believed: the flow may be a leftover and the
  * segment right. The peer's answer tells (tcp_adopt, tcp_judge_rst).
  */
-inline_ void tcp_remember(const struct tcp_view *view, const struct tcp_segment *seg, __u32 state, __u8 kind)
+inline_ void tcp_remember(const struct tcp_view *view, volatile struct tcp_segment *seg, __u32 state,
+			  __u8 kind)
 {
 	struct tcp_track *track = view->track;
 
@@ -272,10 +288,10 @@ inline_ void tcp_adopt(struct tcp_track *track)
 	track->sender[CT_DIR_REPLY].end = 0;
 	track->sender[CT_DIR_REPLY].maxend = 0;
 	track->sender[CT_DIR_REPLY].maxwin = 0;
-	track->flags[CT_DIR_ORIGINAL] = last >> TCP_LAST_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
-	track->flags[CT_DIR_REPLY] = 0;
-	track->unacked[CT_DIR_ORIGINAL] = 0;
-	track->unacked[CT_DIR_REPLY] = 0;
+	track->original_flags = last >> TCP_LAST_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
+	track->reply_flags = 0;
+	track->original_unacked = 0;
+	track->reply_unacked = 0;
 	track->scale = last & 0xf;
 	track->last_scale = last;
 }
@@ -293,7 +309,7 @@ enum tcp_rst {
  * RST is believed. In an open connection it must hit exactly what its receiver last acknowledged, or
  * follow its own sender's last segment.
  */
-inline_ __u32 tcp_judge_rst(const struct tcp_view *view, const struct tcp_segment *seg, __u32 state,
+inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_segment *seg, __u32 state,
 			    __u32 status, __u32 settings_flags)
 {
 	const struct tcp_track *track = view->track;
@@ -302,7 +318,7 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, const struct tcp_segmen
 
 	if (state >= CT_TCP_FIN_WAIT && state <= CT_TCP_CLOSE)
 		return TCP_RST_BELIEVED;
-	if (*view->receiver_flags & TCP_SENDER_ACKED) {
+	if (*tcp_flags_of(view->receiver) & TCP_SENDER_ACKED) {
 		open = state == CT_TCP_ESTABLISHED && status & CT_ASSURED;
 		maxack = view->receiver->maxack;
 		if (!open && !seg->seq)
@@ -326,29 +342,23 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, const struct tcp_segmen
 }
 
 /* Counts ACKs that repeat the flow's last one: neither side gets on. */
-inline_ void tcp_count_repetition(const struct tcp_view *view, const struct tcp_segment *seg, __u32 ack)
+inline_ void tcp_count_repetition(const struct tcp_view *view, volatile struct tcp_segment *seg)
 {
 	struct tcp_track *track = view->track;
 	__u16 length = seg->end - seg->seq;
 
 	if (track->last_kind >> 7 == view->reply && track->last_end == seg->end &&
-	    track->last_len == length && track->last_ack == ack && track->last_win == seg->window) {
+	    track->last_len == length && track->last_ack == seg->ack && track->last_win == seg->window) {
 		if (track->retrans != 0xff)
 			track->retrans++;
 		return;
 	}
 	track->last_end = seg->end;
 	track->last_len = length;
-	track->last_ack = ack;
+	track->last_ack = seg->ack;
 	track->last_win = seg->window;
 	track->retrans = 0;
 }
-
-enum tcp_window {
-	TCP_WINDOW_IN,
-	TCP_WINDOW_IGNORE,
-	TCP_WINDOW_OUT,
-};
 
 /*
  * Whether the segment is acceptable (RFC 9293 section 3.4) as far as one in the middle can tell, and what
@@ -356,92 +366,105 @@ enum tcp_window {
  * never sent, and neither of them too far behind. What lies behind can do no harm and is let through;
  * nothing is learnt from it.
  */
-inline_ enum tcp_window tcp_check_window(const struct tcp_view *view, const struct tcp_segment *seg,
-					 __u32 state, __u32 settings_flags)
+inline_ enum tcp_verdict tcp_check_window(const struct tcp_view *view, volatile struct tcp_segment *seg,
+					  __u32 state, __u32 settings_flags)
 {
 	struct tcp_sender *sender = view->sender, *receiver = view->receiver;
-	__u32 seq = seg->seq, end = seg->end, ack = seg->ack, sack = ack, window = seg->window,
-	      flags = seg->flags;
-	__u32 edge, overshoot;
-	bool liberal, behind, stale;
+	enum tcp_verdict verdict = TCP_VERDICT_IGNORE;
+	__u64 window = seg->window;
+	__u32 edge;
 
-	if (*view->receiver_flags & TCP_SENDER_SACKS)
-		sack = seg->sack;
-	if (flags & TCP_SYN) {
+	if (!(*tcp_flags_of(view->receiver) & TCP_SENDER_SACKS))
+		seg->sack = seg->ack;
+	if (seg->flags & TCP_SYN) {
 		/* the first of this side, or one that begins again before the connection stands */
-		if (!sender->maxwin ||
-		    ((state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_RECV) && seq_after(end, sender->end))) {
+		if (!sender->maxwin || (state <= CT_TCP_SYN_RECV && seq_after(seg->end, sender->end))) {
 			tcp_sender_begin(view, seg);
-			if (view->reply && !(flags & TCP_ACK))
-				return TCP_WINDOW_IN; /* simultaneous open */
+			if (view->reply && !(seg->flags & TCP_ACK))
+				return TCP_VERDICT_ACCEPT; /* simultaneous open */
 		}
 	} else {
-		window <<= tcp_scale(view);
+		window <<= view->track->scale >> tcp_scale_shift(view) & 0xf;
 		if (!sender->maxwin) {
 			/* the first of this side in a flow that was picked up: begin with what it says */
-			sender->end = end;
+			sender->end = seg->end;
 			sender->maxwin = window_or_one(window);
-			sender->maxend = end + window_or_one(window);
+			sender->maxend = seg->end + window_or_one(window);
 			if (!receiver->maxwin)
-				receiver->end = receiver->maxend = sack;
-			else if (sack == receiver->end + 1)
-				receiver->end = sack; /* answers a keep-alive, which takes one byte too few */
+				receiver->end = receiver->maxend = seg->sack;
+			else if (seg->sack == receiver->end + 1)
+				receiver->end++; /* answers a keep-alive, which takes one byte too few */
+		}
+		if (seg->flags & TCP_RST) {
+			/* Some TCPs send RST+ACK with no acknowledgement in it. */
+			if (!seg->ack)
+				seg->ack = seg->sack = receiver->end;
+			/* A refused SYN: there was no acknowledgement to take a sequence number from. */
+			if (!seg->seq && state == CT_TCP_SYN_SENT)
+				seg->seq = seg->end = sender->end;
 		}
 	}
-	/* Some TCPs send RST+ACK with no acknowledgement in it. */
-	if (!(flags & TCP_ACK) || (flags & TCP_RST && !ack))
-		ack = sack = receiver->end;
-	/* A refused SYN+ACK: the RST takes its sequence number from an acknowledgement that there was none
-	 * of. */
-	if (flags & TCP_RST && !seq && state == CT_TCP_SYN_SENT)
-		seq = end = sender->end;
+	if (!(seg->flags & TCP_ACK))
+		seg->ack = seg->sack = receiver->end;
 
-	liberal = (*view->sender_flags & TCP_SENDER_LIBERAL) || settings_flags & SETTING_TCP_LIBERAL;
-	behind = receiver->maxwin && seq_before(end + receiver->maxwin, sender->end);
-	edge = sender->maxwin > TCP_STALE_ACK_MIN ? sender->maxwin : TCP_STALE_ACK_MIN;
-	stale = seq_before(sack + edge, receiver->end);
-	if (seq_after(seq, sender->maxend)) {
+	if (seq_after(seg->sack, receiver->end))
+		goto out;
+	edge = sender->maxwin;
+	if (edge < TCP_STALE_ACK_MIN)
+		edge = TCP_STALE_ACK_MIN;
+	if ((receiver->maxwin && seq_before((__u64)seg->end + receiver->maxwin, sender->end)) ||
+	    seq_before((__u64)seg->sack + edge, receiver->end)) {
+		if (!seq_after(seg->seq, sender->maxend))
+			goto ignore;
+		goto out;
+	}
+	if (seq_after(seg->seq, sender->maxend)) {
 		/*
 		 * Some TCPs send a little more than they may. If the receiver takes it, the acknowledgement
 		 * will come, and must find it sent.
 		 */
-		overshoot = end - sender->maxend + 1;
-		if (receiver->maxwin && !behind && !stale && overshoot <= receiver->maxwin &&
-		    !seq_after(sack, receiver->end)) {
-			sender->end = end;
-			*tcp_unacked(view->sender_flags) = 1;
-			return liberal ? TCP_WINDOW_IN : TCP_WINDOW_IGNORE;
-		}
-		return liberal ? TCP_WINDOW_IN : TCP_WINDOW_OUT;
+		if ((__u32)(seg->end - sender->maxend + 1) > receiver->maxwin)
+			goto out;
+		sender->end = seg->end;
+		*tcp_unacked_of(view->sender) = 1;
+		goto ignore;
 	}
-	if (seq_after(sack, receiver->end))
-		return liberal ? TCP_WINDOW_IN : TCP_WINDOW_OUT;
-	if (behind || stale)
-		return liberal ? TCP_WINDOW_IN : TCP_WINDOW_IGNORE;
 
 	/* What the sender said: the window counts from the acknowledgement, SACKed data lies inside it. */
-	if (sender->maxwin < window + (sack - ack))
-		sender->maxwin = window + (sack - ack);
-	if (seq_after(end, sender->end)) {
-		sender->end = end;
-		*tcp_unacked(view->sender_flags) = 1;
+	edge = window + (seg->sack - seg->ack);
+	if (sender->maxwin < edge)
+		sender->maxwin = edge;
+	if (seq_after(seg->end, sender->end)) {
+		sender->end = seg->end;
+		*tcp_unacked_of(view->sender) = 1;
 	}
-	if (flags & TCP_ACK &&
-	    (!(*view->sender_flags & TCP_SENDER_ACKED) || seq_after(ack, sender->maxack))) {
-		sender->maxack = ack;
-		*view->sender_flags |= TCP_SENDER_ACKED;
+	if (seg->flags & TCP_ACK &&
+	    (!(*tcp_flags_of(view->sender) & TCP_SENDER_ACKED) || seq_after(seg->ack, sender->maxack))) {
+		sender->maxack = seg->ack;
+		*tcp_flags_of(view->sender) |= TCP_SENDER_ACKED;
 	}
 	/* What that means for the receiver. */
-	if (receiver->maxwin && seq_after(end, sender->maxend))
-		receiver->maxwin += end - sender->maxend;
-	edge = sack + window;
-	if (!seq_before(edge, receiver->maxend))
-		receiver->maxend = edge + !window;
-	if (ack == receiver->end)
-		*tcp_unacked(view->receiver_flags) = 0;
-	if ((flags & TCP_KIND_MASK) == TCP_ACK)
-		tcp_count_repetition(view, seg, ack);
-	return TCP_WINDOW_IN;
+	if (receiver->maxwin && seq_after(seg->end, sender->maxend))
+		receiver->maxwin += seg->end - sender->maxend;
+	edge = seg->sack + window;
+	if (!seq_before(edge, receiver->maxend)) {
+		if (!window)
+			edge++;
+		receiver->maxend = edge;
+	}
+	if (seg->ack == receiver->end)
+		*tcp_unacked_of(view->receiver) = 0;
+	if ((seg->flags & TCP_KIND_MASK) == TCP_ACK)
+		tcp_count_repetition(view, seg);
+	return TCP_VERDICT_ACCEPT;
+
+out:
+	verdict = TCP_VERDICT_INVALID;
+ignore:
+	hide(verdict);
+	if (*tcp_flags_of(view->sender) & TCP_SENDER_LIBERAL || settings_flags & SETTING_TCP_LIBERAL)
+		return TCP_VERDICT_ACCEPT;
+	return verdict;
 }
 
 /*
@@ -460,11 +483,20 @@ inline_ __u32 tcp_timeout(const struct tcp_track *track, __u32 next, __u32 flags
 		return settings->timeouts[CT_TIMEOUT_TCP_RETRANS];
 	if (flags & TCP_RST)
 		return settings->timeouts[CT_TIMEOUT_TCP_CLOSE];
-	if (track->unacked[0] | track->unacked[1] && timeout > settings->timeouts[CT_TIMEOUT_TCP_UNACK])
+	if (track->original_unacked | track->reply_unacked &&
+	    timeout > settings->timeouts[CT_TIMEOUT_TCP_UNACK])
 		return settings->timeouts[CT_TIMEOUT_TCP_UNACK];
 	if (!track->last_win)
 		return lower(timeout, settings->timeouts[CT_TIMEOUT_TCP_RETRANS]);
 	return timeout;
+}
+
+/* Whether a flow may begin with a segment of these flags; tcp_begin decides the same. */
+inline_ bool tcp_can_begin(__u32 flags, __u32 settings_flags)
+{
+	__u32 kind = flags & TCP_KIND_MASK;
+
+	return kind == TCP_SYN || (kind == TCP_ACK && settings_flags & SETTING_TCP_LOOSE);
 }
 
 /*
@@ -481,9 +513,9 @@ inline_ bool tcp_begin(struct tcp_track *track, const struct tcp_segment *seg,
 	const __u32 *timeouts = settings->timeouts;
 	__u32 window = window_or_one(seg->window);
 
-	__builtin_memset(track, 0, sizeof(*track));
-	if (!tcp_flags_are_valid(seg->flags))
+	if (!tcp_can_begin(seg->flags, settings->flags))
 		return false;
+	__builtin_memset(track, 0, sizeof(*track));
 	track->sender[CT_DIR_ORIGINAL].end = seg->end;
 	track->sender[CT_DIR_ORIGINAL].maxend = seg->end;
 	track->sender[CT_DIR_ORIGINAL].maxwin = window;
@@ -492,17 +524,15 @@ inline_ bool tcp_begin(struct tcp_track *track, const struct tcp_segment *seg,
 	result->status = 0;
 	if (track->last_kind == TCP_SYN) {
 		track->sender[CT_DIR_REPLY].maxend = window;
-		track->flags[CT_DIR_ORIGINAL] = seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
+		track->original_flags = seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
 		track->scale = seg->scale;
 		result->state = CT_TCP_SYN_SENT;
 		result->timeout = lower(timeouts[CT_TIMEOUT_TCP_SYN_SENT], timeouts[CT_TIMEOUT_TCP_RETRANS]);
 		return true;
 	}
-	if (track->last_kind != TCP_ACK || !(settings->flags & SETTING_TCP_LOOSE))
-		return false;
 	track->sender[CT_DIR_ORIGINAL].maxend = seg->end + window;
-	track->flags[CT_DIR_ORIGINAL] = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
-	track->flags[CT_DIR_REPLY] = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
+	track->original_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
+	track->reply_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
 	result->state = CT_TCP_ESTABLISHED;
 	result->timeout = lower(lower(timeouts[CT_TIMEOUT_TCP_ESTABLISHED], timeouts[CT_TIMEOUT_TCP_RETRANS]),
 				timeouts[CT_TIMEOUT_TCP_UNACK]);
@@ -534,110 +564,116 @@ inline_ __u32 tcp_invalid_timeout(const struct tcp_view *view, __u8 kind, __u32 
  * Judges a segment of a flow and brings the flow's track up to date. What else becomes of the flow is in
  * the result; the caller stores state, status and deadline, in any order.
  *
- * state, status: the flow's, enum ct_tcp_state and ct_status; any value is safe.
- * reply: the segment came in the reply direction.
+ * seg and result are volatile to keep them in memory: in registers, which are too few, they would be
+ * spilled all the time, and the verifier would follow every value that they can have.
+ *
+ * Any value of the flow's state, status and track is safe, so a flow that is torn down meanwhile is too.
  * remaining: ticks to the flow's deadline, 0 if it has passed.
  */
-inline_ struct tcp_result tcp_track_segment(struct tcp_track *track, __u32 state, __u32 status, bool reply,
-					    const struct tcp_segment *seg, __u32 remaining,
-					    const struct settings *settings)
+inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *seg, __u32 remaining,
+			       const struct settings *settings, volatile struct tcp_result *result)
 {
-	struct tcp_result result = {.verdict = TCP_VERDICT_INVALID, .state = state};
-	__u32 flags = seg->flags, next, old = state, last, rst;
-	__u8 kind = (flags & TCP_KIND_MASK) | (reply ? TCP_LAST_REPLY : 0);
-	enum tcp_window window = TCP_WINDOW_IN;
+	struct tcp_track *track = &flow->tcp;
+	__u64 flags = seg->flags, reply = seg->dir;
+	__u64 state = read_once(flow->state), next, rst = 0, kind = flags & TCP_KIND_MASK, last, old = state;
+	enum tcp_verdict verdict;
 	struct tcp_view view;
 
+	hide(reply);
+	result->timeout = 0;
+	result->status = 0;
+	result->verdict = TCP_VERDICT_INVALID;
+	result->state = state;
 	if (!tcp_flags_are_valid(flags))
-		return result;
+		return;
 	next = tcp_next_state(state, flags, reply);
 	if (next == TCP_NEXT_INVALID)
-		return result;
+		return;
 	tcp_view_set(&view, track, reply);
 	last = track->last_kind;
-	if (next == CT_TCP_SYN_SENT && (state == CT_TCP_TIME_WAIT || state == CT_TCP_CLOSE)) {
-		if ((track->flags[0] | track->flags[1]) & TCP_SENDER_CLOSED ||
+	if (reply)
+		kind |= TCP_LAST_REPLY;
+	if (next == CT_TCP_SYN_SENT && state >= CT_TCP_TIME_WAIT) {
+		if ((track->original_flags | track->reply_flags) & TCP_SENDER_CLOSED ||
 		    (last & TCP_RST && !((last ^ kind) & TCP_LAST_REPLY))) {
-			result.verdict = TCP_VERDICT_REPLACE;
-			return result;
+			result->verdict = TCP_VERDICT_REPLACE;
+			return;
 		}
 		next = TCP_NEXT_IGNORE;
 	}
-	if (reply)
-		result.status = CT_SEEN_REPLY;
 	if (next == TCP_NEXT_IGNORE) {
 		/* Only the reply side's SYN+ACKs can be ignored (the table), so the SYN is the original
 		 * side's. */
-		if (!(flags & TCP_SYN && flags & TCP_ACK && last == TCP_SYN && seg->ack == track->last_end)) {
+		if (kind != (TCP_SYN | TCP_ACK | TCP_LAST_REPLY) || last != TCP_SYN ||
+		    seg->ack != track->last_end) {
 			tcp_remember(&view, seg, state, kind);
-			result.verdict = TCP_VERDICT_IGNORE;
-			return result;
+			goto ignore;
 		}
 		tcp_adopt(track);
 		old = CT_TCP_SYN_SENT;
 		next = CT_TCP_SYN_RECV;
-	} else if (next == CT_TCP_TIME_WAIT && state == CT_TCP_LAST_ACK &&
-		   track->last_scale & TCP_LAST_CHALLENGE) {
+	} else if (next == CT_TCP_TIME_WAIT) {
 		/* The flow waits for the last ACK and a new SYN came: an ACK from its receiver challenges
 		 * that. */
-		if ((flags & TCP_KIND_MASK) == TCP_ACK && last == (TCP_SYN | (reply ? 0 : TCP_LAST_REPLY))) {
+		if (state == CT_TCP_LAST_ACK && track->last_scale & TCP_LAST_CHALLENGE && last == TCP_SYN &&
+		    kind == (TCP_ACK | TCP_LAST_REPLY)) {
 			track->last_scale &= ~TCP_LAST_CHALLENGE;
-			result.verdict = TCP_VERDICT_IGNORE;
-			return result;
+			goto ignore;
 		}
 	} else if (next == CT_TCP_SYN_SENT2) {
 		track->last_scale |= TCP_LAST_SIMULTANEOUS;
 	} else if (next == CT_TCP_SYN_RECV) {
 		/* Both have sent their SYN+ACK; the reply side's plain ACK ends the handshake. */
-		if (reply && !(flags & TCP_SYN) && track->last_scale & TCP_LAST_SIMULTANEOUS)
+		if (kind == (TCP_ACK | TCP_LAST_REPLY) && track->last_scale & TCP_LAST_SIMULTANEOUS)
 			next = CT_TCP_ESTABLISHED;
 	}
-	rst = 0;
 	if (flags & TCP_RST) {
-		rst = tcp_judge_rst(&view, seg, state, status, settings->flags);
-		if (rst & TCP_RST_INVALID) {
-			result.status = 0;
-			return result;
-		}
+		rst = tcp_judge_rst(&view, seg, state, flow->status, settings->flags);
+		if (rst & TCP_RST_INVALID)
+			return;
 		if (rst & TCP_RST_INEXACT)
 			next = state;
 	}
-	if (!(rst & TCP_RST_BELIEVED))
-		window = tcp_check_window(&view, seg, state, settings->flags);
-	if (window == TCP_WINDOW_OUT) {
-		result.status = 0;
-		result.timeout = tcp_invalid_timeout(&view, kind, status, remaining, settings);
-		return result;
-	}
-	if (window == TCP_WINDOW_IGNORE) {
-		result.verdict = TCP_VERDICT_IGNORE;
-		return result;
+	if (!(rst & TCP_RST_BELIEVED)) {
+		verdict = tcp_check_window(&view, seg, state, settings->flags);
+		if (verdict == TCP_VERDICT_INVALID) {
+			result->timeout = tcp_invalid_timeout(&view, kind, flow->status, remaining, settings);
+			return;
+		}
+		if (verdict == TCP_VERDICT_IGNORE)
+			goto ignore;
 	}
 
 	track->last_kind = kind;
 	if (next == CT_TCP_FIN_WAIT && old != CT_TCP_FIN_WAIT)
-		*view.sender_flags |= TCP_SENDER_CLOSED;
-	result.verdict = TCP_VERDICT_ACCEPT;
-	result.state = next;
-	result.timeout = tcp_timeout(track, next, flags, settings);
-	if (!(status & CT_SEEN_REPLY)) {
+		*tcp_flags_of(view.sender) |= TCP_SENDER_CLOSED;
+	result->verdict = TCP_VERDICT_ACCEPT;
+	result->state = next;
+	result->timeout = tcp_timeout(track, next, flags, settings);
+	if (reply)
+		result->status = CT_SEEN_REPLY;
+	if (!(flow->status & CT_SEEN_REPLY)) {
+		if (next == CT_TCP_ESTABLISHED && result->timeout > settings->timeouts[CT_TIMEOUT_TCP_UNACK])
+			result->timeout = settings->timeouts[CT_TIMEOUT_TCP_UNACK];
 		if (flags & TCP_RST) {
-			result.verdict = TCP_VERDICT_DELETE; /* nothing but a RST was ever answered */
-			result.timeout = 0;
-			return result;
+			result->verdict = TCP_VERDICT_DELETE; /* nothing but a RST was ever answered */
+			result->timeout = 0;
 		}
 		/* A repeated SYN does not prolong, or a client that reuses its port would keep a dead flow
 		 * for ever. */
-		if ((flags & TCP_KIND_MASK) == TCP_SYN && old == CT_TCP_SYN_SENT)
-			result.timeout = 0;
-		if (next == CT_TCP_ESTABLISHED)
-			result.timeout = lower(result.timeout, settings->timeouts[CT_TIMEOUT_TCP_UNACK]);
+		if ((kind & TCP_KIND_MASK) == TCP_SYN && old == CT_TCP_SYN_SENT)
+			result->timeout = 0;
 	} else if (next == CT_TCP_ESTABLISHED && (old == CT_TCP_SYN_RECV || old == CT_TCP_ESTABLISHED)) {
-		result.status |= CT_ASSURED;
+		result->status |= CT_ASSURED;
 	}
-	if (status & CT_FIXED_TIMEOUT)
-		result.timeout = 0;
-	return result;
+	if (flow->status & CT_FIXED_TIMEOUT)
+		result->timeout = 0;
+	return;
+
+ignore:
+	result->verdict = TCP_VERDICT_IGNORE;
+	if (reply)
+		result->status = CT_SEEN_REPLY;
 }
 
 #endif

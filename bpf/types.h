@@ -166,18 +166,24 @@ struct tcp_sender {
 	__u32 maxack; /* highest acknowledgement that it has sent */
 };
 
+/*
+ * The bytes of the original and the reply side lie as far apart as their senders, so that BPF reaches them
+ * by the pointer to the sender.
+ */
 struct tcp_track {
 	struct tcp_sender sender[CT_DIR_COUNT];
-	__u32 last_seq;
+	__u8 original_flags; /* enum tcp_sender_flags, bpf/tcp.h */
+	__u8 original_unacked; /* 1: has sent what was not acknowledged yet */
+	__u8 scale; /* window scales: low nibble the original side's, high nibble the reply side's */
+	__u8 last_kind; /* SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its direction */
+	__u32 last_end; /* of the last ACK that was believed, or the last segment that was not: end of its sequence space */
 	__u32 last_ack;
-	__u16 last_len; /* sequence space that the last segment took, low 16 bits */
+	__u16 last_len; /* sequence space that it took, low 16 bits */
 	__u16 last_win; /* as in its header */
-	__u8 flags[CT_DIR_COUNT];
-	__u8 scale;     /* window scales: low nibble the original side's, high nibble the reply side's */
-	__u8 last_kind; /* low nibble: kind of the last segment; bit 7: its direction */
-	__u8 retrans;
+	__u8 reply_flags;
+	__u8 reply_unacked;
+	__u8 retrans;	 /* how often the last ACK has come again, at most 255 */
 	__u8 last_scale; /* of a SYN that was let through without being believed: low nibble scale, high nibble flags */
-	__u8 pad[2];
 };
 
 /*
