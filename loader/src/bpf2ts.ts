@@ -3,14 +3,18 @@
 /**
  * Command line of the layout generator:
  *   node bpf2ts.js --out FILE [--docs HEADER]... [--runtime MODULE] [--check] INPUT...
- * INPUT is a compiled object, or a .c file that is compiled first. Exit 0 written (or, with --check, equal),
+ * INPUT is a compiled object, or a .c file that is compiled first and whose own headers give the doc comments;
+ * --docs names further ones. --check writes nothing. Exit 0 written (or, with --check, equal),
  * 1 different or impossible, 2 wrong usage.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { compileBpf } from './compile.js';
 import { BpfError } from './errors.js';
 import { generateLayouts } from './generate.js';
+import type { ObjectFile } from './type-model.js';
 
 const USAGE = 'Usage: bpf2ts --out FILE [--docs HEADER]... [--runtime MODULE] [--check] INPUT...';
 
@@ -45,7 +49,7 @@ function parseArguments(argv: string[]): Arguments {
 }
 
 /** @returns the exit status */
-function main(argv: string[]): number {
+async function main(argv: string[]): Promise<number> {
   let args: Arguments;
   try {
     args = parseArguments(argv);
@@ -53,32 +57,62 @@ function main(argv: string[]): number {
     console.error(`${(error as Error).message}\n${USAGE}`);
     return 2;
   }
+  const scratch = mkdtempSync(join(tmpdir(), 'bpf2ts-'));
   try {
-    return run(args);
+    return await run(args, scratch);
   } catch (error) {
     if (!(error instanceof BpfError) && !isFileError(error)) throw error;
     console.error(error.message);
     return 1;
+  } finally {
+    rmSync(scratch, { recursive: true });
   }
 }
 
-function run(args: Arguments): number {
+async function run(args: Arguments, scratch: string): Promise<number> {
+  const objects: ObjectFile[] = [];
+  const headers = new Set(args.docs);
+  for (const path of args.inputs) {
+    objects.push({ name: path, bytes: readFileSync(await compiled(path, scratch)) });
+    if (path.endsWith('.c')) for (const header of localHeaders(path)) headers.add(header);
+  }
   const text = generateLayouts({
-    objects: args.inputs.map((path) => ({ name: path, bytes: readFileSync(path) })),
-    headers: args.docs.map((path) => readFileSync(path, 'utf8')),
+    objects,
+    headers: [...headers].map((path) => readFileSync(path, 'utf8')),
     source: args.inputs.join(', '),
     ...(args.runtime === undefined ? {} : { runtime: args.runtime }),
   });
   const present = readIfThere(args.out);
+  if (present === text) return 0;
   if (args.check) {
-    if (present === text) return 0;
     console.error(
-      `${args.out} is not what ${args.inputs.join(', ')} make it: run "make layouts" and commit the result`,
+      `${args.out} is not what ${args.inputs.join(', ')} makes: generate it again and commit the result`,
     );
     return 1;
   }
-  if (present !== text) replaceFile(args.out, text);
+  replaceFile(args.out, text);
   return 0;
+}
+
+/** @returns the object of an input */
+async function compiled(path: string, scratch: string): Promise<string> {
+  if (!path.endsWith('.c')) return path;
+  const { object } = await compileBpf({
+    source: path,
+    flavour: { name: 'layouts', cpu: 'v2' },
+    outDir: scratch,
+  });
+  return object;
+}
+
+/** The source and the headers that it includes by "NAME", and theirs, as far as they are beside the file that names them. */
+function localHeaders(path: string, found = new Set<string>()): Set<string> {
+  if (found.has(path) || !existsSync(path)) return found;
+  found.add(path);
+  for (const match of readFileSync(path, 'utf8').matchAll(/^[ \t]*#[ \t]*include[ \t]*"([^"]+)"/gm)) {
+    localHeaders(join(dirname(path), match[1] ?? ''), found);
+  }
+  return found;
 }
 
 function readIfThere(path: string): string | undefined {
@@ -102,4 +136,4 @@ function isFileError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && 'syscall' in error;
 }
 
-process.exitCode = main(process.argv.slice(2));
+process.exitCode = await main(process.argv.slice(2));

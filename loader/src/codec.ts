@@ -6,7 +6,9 @@
  * Numbers: 64 bits are bigint, less is number. Arrays are arrays, char[N] is a string that ends at its NUL.
  * Padding is written as zero. What does not fit is a RangeError that names struct and field.
  */
+import { endianness } from 'node:os';
 import { LayoutError } from './errors.js';
+import type { MapType } from './kernel-types.js';
 import type { Layouts, ScalarName, StructLayout, ValueType } from './layout.js';
 
 export interface Codec<T> {
@@ -21,8 +23,7 @@ export interface Codec<T> {
 /** What a generated file says of a map: enough to open it and to refuse one that differs. */
 export interface MapLayout<K, V> {
   readonly name: string;
-  /** Lower case, without BPF_MAP_TYPE_: "lru_hash". */
-  readonly type: string;
+  readonly type: MapType;
   /** Default: userspace may set another before it loads. */
   readonly maxEntries: number;
   /** BPF_F_* at creation. */
@@ -36,7 +37,7 @@ export interface MapLayout<K, V> {
 export type Value = number | bigint | boolean | string | Uint8Array | Value[] | { [field: string]: Value };
 
 /** Whether this machine is little-endian: the byte order of every field that is not be/le. */
-export const HOST_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const HOST_LITTLE_ENDIAN = endianness() === 'LE';
 
 /**
  * A codec that interprets a type's layout. Field names are as in C.

@@ -71,12 +71,12 @@ export class VerifierError extends BpfError {
   readonly program: string;
   /** The whole log of the verifier; empty if the kernel gave none. */
   readonly log: string;
-  /** The verifier's reason: the last line of its log that is not statistics. */
+  /** The verifier's reason: the last lines of its log that are neither instructions nor statistics. */
   readonly summary: string;
 
   constructor(program: string, log: string, options: BpfErrorOptions & { errno: number }) {
     const lines = usefulLines(log);
-    const summary = lines.at(-1)?.trim() ?? 'the verifier gave no reason';
+    const summary = reasonOf(lines);
     const shown = lines.slice(-VERIFIER_LINES_SHOWN);
     const omitted = lines.length - shown.length;
     const head = `Cannot load program "${program}": ${summary} (${errnoName(options.errno)})`;
@@ -147,12 +147,16 @@ export class FormatError extends BpfError {
 
 /** The C compiler is missing or refused a source. */
 export class CompileError extends BpfError {
+  /** All that the compiler said; empty if it did not run. */
+  readonly output: string;
+
   /**
    * @param operation what was attempted, as it follows "Cannot"; or the whole message, `Cannot X: reason`
    * @param reason the compiler's words, without a full stop
    */
-  constructor(operation: string, reason?: string, options: BpfErrorOptions = {}) {
+  constructor(operation: string, reason?: string, options: BpfErrorOptions & { output?: string } = {}) {
     super(...failure('ERR_BPF_COMPILE', operation, reason, options));
+    this.output = options.output ?? '';
   }
 }
 
@@ -177,6 +181,20 @@ function usefulLines(log: string): string[] {
     .split('\n')
     .map((line) => line.trimEnd())
     .filter((line) => line !== '' && !statistics.test(line));
+}
+
+/** Instructions with their states, source lines, and the verifier's bookkeeping of earlier branches. */
+const TRACE_LINE =
+  /^(\d+: |;|from \d+ to|to caller|caller|callee|returning from|R\d+(_\w+)?=|frame\d|regs=|last_idx|parent |mark_precise|propagating|func#|Live regs|Func |Validating|Global function|\.\.\.|\()/;
+
+const REASON_LINES = 3;
+
+/** The lines after the last instruction: mostly one, sometimes what was found and then what that means. */
+function reasonOf(lines: readonly string[]): string {
+  const texts = lines.map((line) => line.trim());
+  const trace = texts.findLastIndex((line) => TRACE_LINE.test(line));
+  const reason = texts.slice(trace + 1).slice(-REASON_LINES);
+  return reason.length > 0 ? reason.join('; ') : (texts.at(-1) ?? 'the verifier gave no reason');
 }
 
 const GENERAL_HINTS: Record<string, string> = {

@@ -3,12 +3,16 @@
 
 // Object files: ELF, BTF, layouts, generated TypeScript. Needs neither root nor libbpf.
 export * from './btf.js';
+export * from './btf-ext.js';
+export { type Clang, findClang } from './clang.js';
 export * from './codec.js';
+export { type CompileOptions, type CompileResult, compileBpf, type Flavour } from './compile.js';
 // The kernel: objects, maps, programs, pins. Needs libbpf and, for most of it, root.
 export { possibleCpus } from './cpus.js';
 export * from './elf.js';
 export * from './errors.js';
 export type { BpfKind } from './fd.js';
+export { countInstructions, type FunctionSpec, readFunctions } from './function-spec.js';
 export { type GenerateOptions, generateLayouts } from './generate.js';
 export type { MapInfo, ProgramInfo } from './info.js';
 export { isPerCpu, MapFlag, type MapType, type ProgramType } from './kernel-types.js';

@@ -2,51 +2,14 @@
 /** Maps as an object's .maps section defines them (BTF-defined maps, libbpf's __uint and __type macros). */
 import type { Btf, BtfMember } from './btf.js';
 import { FormatError } from './errors.js';
-
-/** Names by number, from uapi/linux/bpf.h, enum bpf_map_type. */
-export const MAP_TYPES = [
-  'unspec',
-  'hash',
-  'array',
-  'prog_array',
-  'perf_event_array',
-  'percpu_hash',
-  'percpu_array',
-  'stack_trace',
-  'cgroup_array',
-  'lru_hash',
-  'lru_percpu_hash',
-  'lpm_trie',
-  'array_of_maps',
-  'hash_of_maps',
-  'devmap',
-  'sockmap',
-  'cpumap',
-  'xskmap',
-  'sockhash',
-  'cgroup_storage',
-  'reuseport_sockarray',
-  'percpu_cgroup_storage',
-  'queue',
-  'stack',
-  'sk_storage',
-  'devmap_hash',
-  'struct_ops',
-  'ringbuf',
-  'inode_storage',
-  'task_storage',
-  'bloom_filter',
-  'user_ringbuf',
-  'cgrp_storage',
-  'arena',
-] as const;
+import { type MapType, mapTypeName } from './kernel-types.js';
 
 export interface MapSpec {
   name: string;
   /** enum bpf_map_type. */
   type: number;
-  /** Lower case, without BPF_MAP_TYPE_; the number if it has no name yet. */
-  typeName: string;
+  /** "unspec" if it has no name yet. */
+  typeName: MapType;
   /** BTF type ids, where the object gives types and not just sizes. */
   key?: number;
   value?: number;
@@ -87,7 +50,7 @@ function readMap(btf: Btf, name: string, id: number, offset: number): MapSpec {
   const spec: MapSpec = {
     name,
     type,
-    typeName: MAP_TYPES[type] ?? String(type),
+    typeName: mapTypeName(type),
     maxEntries: number('max_entries') ?? 0,
     flags: number('map_flags') ?? 0,
     pinning: number('pinning') ?? 0,

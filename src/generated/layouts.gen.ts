@@ -1429,34 +1429,43 @@ export const tcpSenderCodec: Codec<TcpSender> = {
   },
 };
 
-/** C: struct tcp_track, 52 bytes. */
+/**
+ * The bytes of the original and the reply side lie as far apart as their senders, so that BPF reaches them
+ * by the pointer to the sender.
+ *
+ * C: struct tcp_track, 52 bytes.
+ */
 export interface TcpTrack {
   /** C: sender: struct tcp_sender[2] at 0. */
   sender: TcpSender[];
-  /**
-   * of the last ACK that was believed, or the last segment that was not: end of its sequence space
-   *
-   * C: last_end: u32 at 32.
-   */
-  lastEnd: number;
-  /** C: last_ack: u32 at 36. */
-  lastAck: number;
-  /** sequence space that it took, low 16 bits (C: last_len: u16 at 40) */
-  lastLen: number;
-  /** as in its header (C: last_win: u16 at 42) */
-  lastWin: number;
-  /** enum tcp_sender_flags, bpf/tcp.h (C: flags: u8[2] at 44) */
-  flags: number[];
-  /** 1: has sent what was not acknowledged yet (C: unacked: u8[2] at 46) */
-  unacked: number[];
-  /** window scales: low nibble the original side's, high nibble the reply side's (C: scale: u8 at 48) */
+  /** enum tcp_sender_flags, bpf/tcp.h (C: original_flags: u8 at 32) */
+  originalFlags: number;
+  /** 1: has sent what was not acknowledged yet (C: original_unacked: u8 at 33) */
+  originalUnacked: number;
+  /** window scales: low nibble the original side's, high nibble the reply side's (C: scale: u8 at 34) */
   scale: number;
   /**
    * SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its direction
    *
-   * C: last_kind: u8 at 49.
+   * C: last_kind: u8 at 35.
    */
   lastKind: number;
+  /**
+   * of the last ACK that was believed, or the last segment that was not: end of its sequence space
+   *
+   * C: last_end: u32 at 36.
+   */
+  lastEnd: number;
+  /** C: last_ack: u32 at 40. */
+  lastAck: number;
+  /** sequence space that it took, low 16 bits (C: last_len: u16 at 44) */
+  lastLen: number;
+  /** as in its header (C: last_win: u16 at 46) */
+  lastWin: number;
+  /** C: reply_flags: u8 at 48. */
+  replyFlags: number;
+  /** C: reply_unacked: u8 at 49. */
+  replyUnacked: number;
   /** how often the last ACK has come again, at most 255 (C: retrans: u8 at 50) */
   retrans: number;
   /**
@@ -1472,14 +1481,16 @@ export const TCP_TRACK = {
   size: 52,
   offset: {
     sender: 0,
-    lastEnd: 32,
-    lastAck: 36,
-    lastLen: 40,
-    lastWin: 42,
-    flags: 44,
-    unacked: 46,
-    scale: 48,
-    lastKind: 49,
+    originalFlags: 32,
+    originalUnacked: 33,
+    scale: 34,
+    lastKind: 35,
+    lastEnd: 36,
+    lastAck: 40,
+    lastLen: 44,
+    lastWin: 46,
+    replyFlags: 48,
+    replyUnacked: 49,
     retrans: 50,
     lastScale: 51,
   },
@@ -1490,14 +1501,16 @@ export const tcpTrackLayout: StructShape = {
   size: 52,
   fields: [
     { name: 'sender', offset: 0, type: 'struct tcp_sender[2]' },
-    { name: 'last_end', offset: 32, type: 'u32' },
-    { name: 'last_ack', offset: 36, type: 'u32' },
-    { name: 'last_len', offset: 40, type: 'u16' },
-    { name: 'last_win', offset: 42, type: 'u16' },
-    { name: 'flags', offset: 44, type: 'u8[2]' },
-    { name: 'unacked', offset: 46, type: 'u8[2]' },
-    { name: 'scale', offset: 48, type: 'u8' },
-    { name: 'last_kind', offset: 49, type: 'u8' },
+    { name: 'original_flags', offset: 32, type: 'u8' },
+    { name: 'original_unacked', offset: 33, type: 'u8' },
+    { name: 'scale', offset: 34, type: 'u8' },
+    { name: 'last_kind', offset: 35, type: 'u8' },
+    { name: 'last_end', offset: 36, type: 'u32' },
+    { name: 'last_ack', offset: 40, type: 'u32' },
+    { name: 'last_len', offset: 44, type: 'u16' },
+    { name: 'last_win', offset: 46, type: 'u16' },
+    { name: 'reply_flags', offset: 48, type: 'u8' },
+    { name: 'reply_unacked', offset: 49, type: 'u8' },
     { name: 'retrans', offset: 50, type: 'u8' },
     { name: 'last_scale', offset: 51, type: 'u8' },
   ],
@@ -1507,14 +1520,16 @@ export const tcpTrackCodec: Codec<TcpTrack> = {
   size: 52,
   read: (view, o) => ({
     sender: [tcpSenderCodec.read(view, o), tcpSenderCodec.read(view, o + 16)],
-    lastEnd: view.getUint32(o + 32, LE),
-    lastAck: view.getUint32(o + 36, LE),
-    lastLen: view.getUint16(o + 40, LE),
-    lastWin: view.getUint16(o + 42, LE),
-    flags: [view.getUint8(o + 44), view.getUint8(o + 45)],
-    unacked: [view.getUint8(o + 46), view.getUint8(o + 47)],
-    scale: view.getUint8(o + 48),
-    lastKind: view.getUint8(o + 49),
+    originalFlags: view.getUint8(o + 32),
+    originalUnacked: view.getUint8(o + 33),
+    scale: view.getUint8(o + 34),
+    lastKind: view.getUint8(o + 35),
+    lastEnd: view.getUint32(o + 36, LE),
+    lastAck: view.getUint32(o + 40, LE),
+    lastLen: view.getUint16(o + 44, LE),
+    lastWin: view.getUint16(o + 46, LE),
+    replyFlags: view.getUint8(o + 48),
+    replyUnacked: view.getUint8(o + 49),
     retrans: view.getUint8(o + 50),
     lastScale: view.getUint8(o + 51),
   }),
@@ -1522,18 +1537,16 @@ export const tcpTrackCodec: Codec<TcpTrack> = {
     fixed(value.sender, 2, 'tcp_track.sender').forEach((item, i) => {
       tcpSenderCodec.write(view, o + i * 16, item);
     });
-    view.setUint32(o + 32, whole(value.lastEnd, 0, 4294967295, 'tcp_track.last_end'), LE);
-    view.setUint32(o + 36, whole(value.lastAck, 0, 4294967295, 'tcp_track.last_ack'), LE);
-    view.setUint16(o + 40, whole(value.lastLen, 0, 65535, 'tcp_track.last_len'), LE);
-    view.setUint16(o + 42, whole(value.lastWin, 0, 65535, 'tcp_track.last_win'), LE);
-    fixed(value.flags, 2, 'tcp_track.flags').forEach((item, i) => {
-      view.setUint8(o + 44 + i * 1, whole(item, 0, 255, 'tcp_track.flags'));
-    });
-    fixed(value.unacked, 2, 'tcp_track.unacked').forEach((item, i) => {
-      view.setUint8(o + 46 + i * 1, whole(item, 0, 255, 'tcp_track.unacked'));
-    });
-    view.setUint8(o + 48, whole(value.scale, 0, 255, 'tcp_track.scale'));
-    view.setUint8(o + 49, whole(value.lastKind, 0, 255, 'tcp_track.last_kind'));
+    view.setUint8(o + 32, whole(value.originalFlags, 0, 255, 'tcp_track.original_flags'));
+    view.setUint8(o + 33, whole(value.originalUnacked, 0, 255, 'tcp_track.original_unacked'));
+    view.setUint8(o + 34, whole(value.scale, 0, 255, 'tcp_track.scale'));
+    view.setUint8(o + 35, whole(value.lastKind, 0, 255, 'tcp_track.last_kind'));
+    view.setUint32(o + 36, whole(value.lastEnd, 0, 4294967295, 'tcp_track.last_end'), LE);
+    view.setUint32(o + 40, whole(value.lastAck, 0, 4294967295, 'tcp_track.last_ack'), LE);
+    view.setUint16(o + 44, whole(value.lastLen, 0, 65535, 'tcp_track.last_len'), LE);
+    view.setUint16(o + 46, whole(value.lastWin, 0, 65535, 'tcp_track.last_win'), LE);
+    view.setUint8(o + 48, whole(value.replyFlags, 0, 255, 'tcp_track.reply_flags'));
+    view.setUint8(o + 49, whole(value.replyUnacked, 0, 255, 'tcp_track.reply_unacked'));
     view.setUint8(o + 50, whole(value.retrans, 0, 255, 'tcp_track.retrans'));
     view.setUint8(o + 51, whole(value.lastScale, 0, 255, 'tcp_track.last_scale'));
   },
