@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o. What is
+// compiled already from the same source with the same compiler is left alone.
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compileBpf } from 'libbpf-ts';
+import { FLAVOURS } from '../dist/src/flavours.js';
+
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
+
+for (const flavour of FLAVOURS) {
+  try {
+    const { object, cached, instructions } = await compileBpf({ source: 'bpf/ctnat.bpf.c', flavour, outDir: resolve('build/bpf') });
+    const largest = Object.entries(instructions).sort(([, a], [, b]) => b - a)[0];
+    if (!cached) console.log(`${relative('.', object)}: ${Object.keys(instructions).length} programs, the largest ${largest?.join(' ')} instructions`);
+  } catch (error) {
+    console.error(`build-bpf: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
