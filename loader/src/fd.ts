@@ -66,3 +66,12 @@ export function closedError(owner: string): BpfError {
     operation: `use ${owner}`,
   });
 }
+
+/** What is thrown when something of an object file is used as if it were in the kernel. */
+export function notLoadedError(owner: string, hint: string): BpfError {
+  return new BpfError(`Cannot use ${owner}: it is not in the kernel`, {
+    code: 'ERR_BPF_NOT_LOADED',
+    operation: `use ${owner}`,
+    hint,
+  });
+}

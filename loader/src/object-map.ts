@@ -2,8 +2,8 @@
 /** A map of an object file: its declaration before load(), and the way to the map in the kernel after it. */
 
 import { constants } from 'node:os';
-import { BpfError, LayoutError } from './errors.js';
-import { closedError } from './fd.js';
+import { LayoutError } from './errors.js';
+import { closedError, notLoadedError } from './fd.js';
 import { type MapType, mapTypeName } from './kernel-types.js';
 import { BpfMap } from './map.js';
 import { checkResult, copyMemory, libbpf } from './native.js';
@@ -150,19 +150,13 @@ export class ObjectMap {
   /**
    * The map in the kernel. It is closed with the object.
    *
-   * @throws BpfError before load(), or if the map was left out of it
+   * @throws BpfError with code ERR_BPF_NOT_LOADED before load(), or if the map was left out of it
    */
   get map(): BpfMap {
     const pointer = this.#open();
     if (this.#map !== undefined) return this.#map;
     const fd = libbpf.bpf_map__fd(pointer);
-    if (fd < 0) {
-      throw new BpfError(`Cannot use ${this.#label}: it is not in the kernel`, {
-        code: 'ERR_BPF_NOT_LOADED',
-        operation: `use ${this.#label}`,
-        hint: 'Load its object first, with setAutocreate(true)',
-      });
-    }
+    if (fd < 0) throw notLoadedError(this.#label, 'Load its object first, with setAutocreate(true)');
     this.#map = BpfMap.fromFd(fd, { name: this.name, borrowed: true });
     return this.#map;
   }

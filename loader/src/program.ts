@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os';
 import { SyscallError } from './errors.js';
-import { closedError, Fd } from './fd.js';
+import { closedError, Fd, notLoadedError } from './fd.js';
 import { type ProgramInfo, readProgramInfo } from './info.js';
 import { type ProgramType, programTypeName, programTypeNumber } from './kernel-types.js';
 import { checkResult, libbpf } from './native.js';
@@ -76,16 +76,12 @@ export class BpfProgram {
   /**
    * The file descriptor, which this program goes on owning.
    *
-   * @throws BpfError before the object is loaded, and after close()
+   * @throws BpfError with code ERR_BPF_NOT_LOADED before load(), ERR_BPF_CLOSED after close()
    */
   get fd(): number {
     if (this.#closed) throw closedError(this.#label);
-    if (this.#fd === undefined) {
-      throw new SyscallError(`use ${this.#label}`, constants.errno.ENODEV, {
-        detail: 'it is not in the kernel',
-        hint: 'Load its object first, with setAutoload(true)',
-      });
-    }
+    if (this.#fd === undefined)
+      throw notLoadedError(this.#label, 'Load its object first, with setAutoload(true)');
     return this.#fd.number;
   }
 
