@@ -5,7 +5,7 @@
  */
 import { type Cidr, cidrContains, type Family, formatAddress, parseAddress, parseCidr } from './address.js';
 import { UsageError } from './errors.js';
-import { type Flow, type FlowTuple, SCTP_STATES, TCP_STATES } from './flow.js';
+import { FILTER_STATES, type Flow, type FlowTuple, SCTP_STATES, TCP_STATES } from './flow.js';
 import { isDestinationNat, type Mapping } from './mapping.js';
 import { type PortRange, parsePortRange } from './port-range.js';
 import { parseProtocol, protocolName, SCTP, TCP } from './protocol.js';
@@ -38,9 +38,6 @@ export interface FilterText {
   readonly state?: string;
   readonly iface?: string;
 }
-
-/** The states that `--state` knows. */
-export const FILTER_STATES: readonly string[] = [...new Set([...TCP_STATES, ...SCTP_STATES])];
 
 /** True if the filter lets everything through. */
 export function isEmptyFilter(filter: Filter): boolean {

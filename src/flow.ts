@@ -41,6 +41,9 @@ export const SCTP_STATES = [
   'HEARTBEAT_SENT',
 ] as const;
 
+/** Every state that a flow can be looked for by. */
+export const FILTER_STATES: readonly string[] = [...new Set([...TCP_STATES, ...SCTP_STATES])];
+
 /** What made a flow's translation; the names of enum nat_type. */
 export type NatType = 'none' | 'masquerade' | 'snat' | 'dnat' | 'redirect' | 'netmap';
 

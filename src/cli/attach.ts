@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+import { DEFAULT_INTERFACE } from '../defaults.js';
+import type { AttachMode, InterfaceOptions, MappingMode, Masquerade } from '../interface-config.js';
+import { mappingForAll, mappingText, masqueradeText } from '../interface-config.js';
+import { parsePortRange } from '../port-range.js';
+import type { InterfaceStatus } from '../product.js';
+import type { CommandFunction, OptionValues } from './command.js';
+import { printList } from './print.js';
+import { interfaceNames, optionValue } from './values.js';
+
+/** `ctnat attach`. */
+export const attach: CommandFunction = async (context) => {
+  const names = interfaceNames(context.arguments);
+  const options = interfaceOptions(context.options);
+  const product = await context.product();
+  const attached = await product.attach(names, options);
+  await printList(context, attached, () => attached.map(attachedText).join(''));
+};
+
+const MASQUERADE: Readonly<Record<string, Masquerade>> = { '4': 4, '6': 6, all: 'all' };
+
+function interfaceOptions({ masquerade, mode, mapping, ports }: OptionValues): InterfaceOptions {
+  return {
+    masquerade: MASQUERADE[String(masquerade)] ?? DEFAULT_INTERFACE.masquerade,
+    mode: (mode as AttachMode | undefined) ?? DEFAULT_INTERFACE.mode,
+    mapping: mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode),
+    ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
+  };
+}
+
+function attachedText({ name, mode, hooks, masquerade, mapping }: InterfaceStatus): string {
+  return (
+    `${name}: attached by ${mode} (${hooks.join(', ')}), ` +
+    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}\n`
+  );
+}

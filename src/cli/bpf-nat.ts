@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+import type { RetryHistogram } from '../product.js';
+import type { CommandFunction } from './command.js';
+import { MAPPING_FORMATTER } from './format-mapping.js';
+import { printList, printObject, printStream } from './print.js';
+import { counted } from './values.js';
+
+/** `ctnat bpf nat list`. */
+export const natMappings: CommandFunction = async (context) => {
+  const product = await context.product();
+  await printStream(context, product.mappings(context.filter), MAPPING_FORMATTER);
+};
+
+/** `ctnat bpf nat flush`. */
+export const natFlushMappings: CommandFunction = async (context) => {
+  const product = await context.product();
+  const deleted = product.flushNat(context.filter);
+  await printObject(context, { deleted }, () => `${counted(deleted, 'mapping')} deleted\n`);
+};
+
+/** `ctnat bpf nat retries list`. */
+export const natRetries: CommandFunction = async (context) => {
+  const product = await context.product();
+  const { family } = context.options;
+  const histograms = product.natRetries().filter((each) => family === undefined || each.family === family);
+  await printList(context, histograms, () => histograms.map(histogramText).join(''));
+};
+
+/** A line for each number of retries, as Cilium writes it, and the refusals behind them. */
+function histogramText({ family, retries, refused }: RetryHistogram): string {
+  const lines = retries.map((count, i) => `${i}:\t${count}\n`);
+  return `${family}\n${lines.join('')}refused:\t${refused}\n`;
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** The commands below `ctnat nat`. */
+import type { GroupSpec, OptionSpec } from './command.js';
+
+const SRC: OptionSpec = { flags: '-s, --src <cidr>', description: 'only from here', kind: 'none' };
+const DST: OptionSpec = { flags: '-d, --dst <cidr>', description: 'only to here', kind: 'none' };
+const PROTO = { flags: '-p, --proto <proto>', kind: 'protocol' } as const;
+
+const ADD: GroupSpec = {
+  name: 'add',
+  summary: 'add a rule',
+  commands: [
+    {
+      name: 'snat',
+      summary: 'translate the source of what leaves an interface',
+      options: [
+        {
+          flags: '-o, --out <iface>',
+          description: 'outgoing interface',
+          isRequired: true,
+          kind: 'interface',
+        },
+        SRC,
+        DST,
+        { ...PROTO, description: 'only this protocol' },
+        {
+          flags: '-f, --family <family>',
+          description: 'for masquerade without addresses (default: ipv4)',
+          choices: ['ipv4', 'ipv6'],
+        },
+        {
+          flags: '--to <target>',
+          description: "ADDR[-ADDR][:LO-HI], or masquerade[:LO-HI] for the interface's own address",
+          isRequired: true,
+          kind: 'none',
+        },
+      ],
+      hasOutput: true,
+      hasOwnO: true,
+      details:
+        'The first rule that matches a new flow decides. An IPv6 address before a port needs brackets.',
+      examples: [
+        ['ctnat nat add snat -o eth0 -s 10.0.0.0/8 --to masquerade', "eth0's own address"],
+        ['ctnat nat add snat -o eth0 -s 10.1.0.0/16 --to 198.51.100.4-198.51.100.7:20000-29999', 'a pool'],
+        ['ctnat nat add snat -o eth0 -s fd00::/8 --to [2001:db8::1]:1024-65535', 'IPv6'],
+      ],
+      load: async () => (await import('./nat-add.js')).natAddSnat,
+    },
+    {
+      name: 'dnat',
+      summary: 'forward a port of an interface to another host',
+      options: [
+        { flags: '-i, --in <iface>', description: 'incoming interface', isRequired: true, kind: 'interface' },
+        SRC,
+        DST,
+        { ...PROTO, description: 'a protocol with ports', isRequired: true },
+        { flags: '--dport <port>', description: 'PORT or LO-HI', isRequired: true, kind: 'none' },
+        {
+          flags: '--to <target>',
+          description: 'ADDR[:PORT[-PORT]]; a range has as many ports as --dport',
+          isRequired: true,
+          kind: 'none',
+        },
+      ],
+      hasOutput: true,
+      examples: [
+        ['ctnat nat add dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80', 'a web server inside'],
+        ['ctnat nat add dnat -i eth0 -p udp --dport 10000-10099 --to 10.0.0.3', 'the ports stay as they are'],
+      ],
+      load: async () => (await import('./nat-add.js')).natAddDnat,
+    },
+  ],
+};
+
+export const NAT_COMMANDS: GroupSpec = {
+  name: 'nat',
+  summary: 'NAT rules (live mappings: ctnat bpf nat list)',
+  commands: [
+    ADD,
+    {
+      name: 'list',
+      alias: 'ls',
+      summary: 'show the rules in the order in which they are tried',
+      hasOutput: true,
+      examples: [
+        ['ctnat nat list', ''],
+        ['ctnat nat list -o jsonl | jq -r \'select(.kind == "dnat") | .id\'', 'ids of the port forwards'],
+      ],
+      load: async () => (await import('./nat-list.js')).natList,
+    },
+    {
+      name: 'delete',
+      summary: 'delete a rule; flows that it made go on',
+      arguments: [{ name: '<id>', description: 'as `ctnat nat list` shows it', kind: 'none' }],
+      hasOutput: true,
+      examples: [['ctnat nat delete 3', '']],
+      load: async () => (await import('./nat-delete.js')).natDelete,
+    },
+    {
+      name: 'flush',
+      summary: 'delete all rules; flows that they made go on',
+      hasOutput: true,
+      examples: [['ctnat nat flush', '']],
+      load: async () => (await import('./nat-delete.js')).natFlush,
+    },
+  ],
+};

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Runs one command line: parses, does it, and turns every outcome into an exit status. */
+import { DEFAULT_PIN_PATH } from '../defaults.js';
+import { CtnatError, errorLine, UsageError } from '../errors.js';
+import { type Filter, type FilterText, parseFilter } from '../filter.js';
+import type { GlobalOptions, Product } from '../product.js';
+import { version } from '../version.js';
+import {
+  type CommandSpec,
+  type GroupSpec,
+  isGroup,
+  type OptionValues,
+  type OutputFormat,
+} from './command.js';
+import { PROGRAM } from './commands.js';
+import type { Host } from './host.js';
+import { Output, OutputClosed } from './output.js';
+import { buildProgram, HelpShown } from './program.js';
+
+/** Exit statuses: done, could not be done, wrong usage. */
+export type ExitStatus = 0 | 1 | 2;
+
+/** Does what the arguments (without node and the script) ask for. Never throws. */
+export async function execute(argv: readonly string[], host: Host): Promise<ExitStatus> {
+  const out = new Output(host.stdout);
+  const err = new Output(host.stderr);
+  let help = '';
+  const program = buildProgram(
+    PROGRAM,
+    (spec, args, options) => runCommand(spec, { args, options, host, out, err }),
+    (text) => {
+      help += text;
+    },
+  );
+  program.version(version(), '-V, --version', 'show the version');
+  try {
+    if (argv.length === 0) {
+      await tell(err, program.helpInformation());
+      return 2;
+    }
+    try {
+      await program.parseAsync(withBareValues(argv), { from: 'user' });
+    } catch (error) {
+      if (!(error instanceof HelpShown)) throw error;
+    }
+    await out.write(help);
+    return 0;
+  } catch (error) {
+    return await tellError(error, err, host);
+  }
+}
+
+/** A reader that has had enough is none of our failures. */
+async function tellError(error: unknown, err: Output, { env }: Host): Promise<ExitStatus> {
+  if (error instanceof OutputClosed) return 0;
+  const isOurs = error instanceof CtnatError || (error as { code?: unknown }).code !== undefined;
+  const kind = isOurs || !(error instanceof Error) ? '' : `internal error: ${error.name}: `;
+  await tell(err, `ctnat: ${kind}${errorLine(error)}\n`);
+  if (env.CTNAT_DEBUG && error instanceof Error) await tell(err, `${error.stack}\n`);
+  return error instanceof CtnatError ? error.status : 1;
+}
+
+/** Where stderr is gone too, nobody can be told. */
+function tell(err: Output, text: string): Promise<void> {
+  return err.write(text).catch(() => {});
+}
+
+interface Call {
+  readonly args: readonly string[];
+  readonly options: OptionValues;
+  readonly host: Host;
+  readonly out: Output;
+  readonly err: Output;
+}
+
+async function runCommand(spec: CommandSpec, { args, options, host, out, err }: Call): Promise<void> {
+  const filter: Filter = spec.hasFilter ? parseFilter(options as FilterText) : {};
+  const globals = globalOptions(options, host);
+  if (options.output !== undefined && options.output !== 'text' && !spec.hasOutput) {
+    throw new UsageError(`${spec.name} prints no state: it has no --output`);
+  }
+  const command = await spec.load();
+  let product: Promise<Product> | undefined;
+  const notes: Promise<void>[] = [];
+  try {
+    await command({
+      host,
+      arguments: args,
+      options,
+      filter,
+      format: (options.output as OutputFormat | undefined) ?? 'text',
+      out,
+      product: () => {
+        product ??= host.openProduct(globals);
+        return product;
+      },
+      note: (text) => notes.push(tell(err, `ctnat: ${text}\n`)),
+    });
+  } finally {
+    await Promise.all(notes);
+    await product?.then(
+      (opened) => opened.close(),
+      () => {},
+    );
+  }
+}
+
+function globalOptions(options: OptionValues, { env }: Host): GlobalOptions {
+  const given = options.pinPath as string | undefined;
+  const pinPath = given ?? (env.CTNAT_PIN_PATH || DEFAULT_PIN_PATH);
+  if (!pinPath.startsWith('/')) {
+    const source = given === undefined ? 'CTNAT_PIN_PATH' : '--pin-path';
+    throw new UsageError(`${source}: expected an absolute path, got "${pinPath}"`);
+  }
+  const netns = options.netns as string | undefined;
+  if (netns === '') throw new UsageError('--netns: expected a name or a path');
+  return { pinPath, ...(netns !== undefined && { netns }) };
+}
+
+/**
+ * Gives options whose value may be left out that value, so that the word behind them stays an argument:
+ * in `attach --masquerade eth0`, eth0 is the interface.
+ */
+function withBareValues(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--');
+  return argv.map((word, i) => {
+    if (end >= 0 && i > end) return word;
+    const option = BARE_OPTIONS.get(word);
+    if (!option || option.choices.includes(argv[i + 1] ?? '')) return word;
+    return `${word}=${option.bare}`;
+  });
+}
+
+const BARE_OPTIONS = new Map(
+  [...commandSpecs(PROGRAM)]
+    .flatMap((spec) => spec.options ?? [])
+    .flatMap(({ flags, bare, choices = [] }) =>
+      bare === undefined ? [] : [[/--[a-z-]+/.exec(flags)![0], { bare, choices }] as const],
+    ),
+);
+
+/** Every command of a group, at any depth. */
+function* commandSpecs(group: GroupSpec): Iterable<CommandSpec> {
+  for (const child of group.commands) {
+    if (isGroup(child)) yield* commandSpecs(child);
+    else yield child;
+  }
+}

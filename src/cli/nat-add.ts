@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+import type { Family } from '../address.js';
+import { UsageError } from '../errors.js';
+import {
+  type NatRule,
+  NatRuleError,
+  type NatRuleText,
+  natRuleJson,
+  natRuleText,
+  parseNatRule,
+} from '../nat-rule.js';
+import type { CommandFunction, Context, OptionValues } from './command.js';
+import { printObject } from './print.js';
+
+/** `ctnat nat add snat`. */
+export const natAddSnat: CommandFunction = (context) => {
+  const family = context.options.family as Family | undefined;
+  return addRule(context, {
+    kind: 'snat',
+    ifname: String(context.options.out),
+    ...(family !== undefined && { family }),
+    ...commonText(context.options),
+  });
+};
+
+/** `ctnat nat add dnat`. */
+export const natAddDnat: CommandFunction = (context) =>
+  addRule(context, {
+    kind: 'dnat',
+    ifname: String(context.options.in),
+    dport: String(context.options.dport),
+    ...commonText(context.options),
+  });
+
+function commonText({ src, dst, proto, to }: OptionValues): Omit<NatRuleText, 'kind' | 'ifname'> {
+  return {
+    ...(src !== undefined && { src: String(src) }),
+    ...(dst !== undefined && { dst: String(dst) }),
+    ...(proto !== undefined && { proto: String(proto) }),
+    to: String(to),
+  };
+}
+
+async function addRule(context: Context, text: NatRuleText): Promise<void> {
+  const wanted = readRule(text);
+  const product = await context.product();
+  const rule = product.natAdd(wanted);
+  await printObject(context, natRuleJson(rule), () => `rule ${rule.id}: ${natRuleText(rule)}\n`);
+}
+
+function readRule(text: NatRuleText): NatRule {
+  try {
+    return parseNatRule(text);
+  } catch (error) {
+    if (!(error instanceof NatRuleError)) throw error;
+    const option = error.part === 'ifname' ? (text.kind === 'dnat' ? 'in' : 'out') : error.part;
+    throw new UsageError(`--${option}: ${error.message}`, { cause: error });
+  }
+}

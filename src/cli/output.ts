@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Writes a listing of any length: at most one chunk of it is in memory, and a slow reader slows it down. */
+import type { Writable } from 'node:stream';
+import { CtnatError } from '../errors.js';
+
+/** Characters per write: large enough to make the cost of a write vanish. */
+const CHUNK = 64 * 1024;
+
+/** The reader has gone (EPIPE), as in `ctnat … | head`: no error, but nothing more to do. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed';
+}
+
+export class Output {
+  readonly #stream: Writable;
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+    // A write's error is also an event, which would end the process; the write's callback tells it.
+    stream.on('error', () => {});
+  }
+
+  /** Colour and progress are only for a terminal. */
+  get isTerminal(): boolean {
+    return (this.#stream as NodeJS.WriteStream).isTTY === true;
+  }
+
+  /** Resolves when the stream has passed the text on, rejects with OutputClosed when nobody reads it. */
+  write(text: string): Promise<void> {
+    if (text === '') return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#stream.write(text, (error) => (error ? reject(writeError(error)) : resolve()));
+    });
+  }
+
+  /** One line for each item. */
+  async lines<T>(items: Iterable<T>, format: (item: T) => string): Promise<void> {
+    let chunk = '';
+    for (const item of items) {
+      chunk += `${format(item)}\n`;
+      if (chunk.length < CHUNK) continue;
+      await this.write(chunk);
+      chunk = '';
+    }
+    await this.write(chunk);
+  }
+
+  /** A JSON array with one item a line. */
+  async array<T>(items: Iterable<T>, format: (item: T) => string): Promise<void> {
+    let chunk = '';
+    let separator = '[\n';
+    for (const item of items) {
+      chunk += separator + format(item);
+      separator = ',\n';
+      if (chunk.length < CHUNK) continue;
+      await this.write(chunk);
+      chunk = '';
+    }
+    await this.write(chunk + (separator === '[\n' ? '[]\n' : '\n]\n'));
+  }
+}
+
+function writeError(error: NodeJS.ErrnoException): Error {
+  // A destroyed stream is what EPIPE leaves behind for the next write.
+  if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return new OutputClosed();
+  const reason = error.code === 'ENOSPC' ? 'no space is left on the device (ENOSPC)' : error.message;
+  return new CtnatError(`can not write to standard output: ${reason}`, { cause: error });
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Prints results in the form that -o asks for. */
+import type { Context } from './command.js';
+
+/** How one kind of thing is written. */
+export interface Formatter<T> {
+  readonly text: (item: T) => string;
+  /** JSON on one line. */
+  readonly json: (item: T) => string;
+}
+
+/** Streams many things: a line each, or one JSON array. */
+export function printStream<T>(
+  { out, format }: Context,
+  items: Iterable<T>,
+  as: Formatter<T>,
+): Promise<void> {
+  if (format === 'text') return out.lines(items, as.text);
+  return format === 'json' ? out.array(items, as.json) : out.lines(items, as.json);
+}
+
+/** Prints one object, or its text. The text ends with a newline unless it is empty. */
+export function printObject({ out, format }: Context, value: unknown, text: () => string): Promise<void> {
+  if (format === 'text') return out.write(text());
+  return out.write(`${JSON.stringify(value, null, format === 'json' ? 2 : undefined)}\n`);
+}
+
+/** Prints a short list: as text the whole at once, such as a table. */
+export function printList<T>(
+  { out, format }: Context,
+  list: readonly T[],
+  text: () => string,
+): Promise<void> {
+  if (format === 'text') return out.write(text());
+  const json = (item: T) => JSON.stringify(item);
+  return format === 'json' ? out.array(list, json) : out.lines(list, json);
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+import { formatDuration } from '../duration.js';
+import { mappingText, masqueradeText } from '../interface-config.js';
+import type { Status } from '../product.js';
+import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
+import type { CommandFunction } from './command.js';
+import { printObject } from './print.js';
+import { tableText } from './table.js';
+
+/** `ctnat status`. */
+export const status: CommandFunction = async (context) => {
+  const product = await context.product();
+  const state = product.status();
+  const json = { ...state, timeouts: timeoutsJson(state.timeouts) };
+  await printObject(context, json, () => statusText(state, context.out.isTerminal));
+};
+
+function statusText(state: Status, colour: boolean): string {
+  const agent = state.agent.running ? `running, pid ${state.agent.pid}` : 'not running';
+  const parts = [
+    `ctnat ${state.version}, kernel ${state.kernel}, pins ${state.pinPath}\nagent: ${agent}\n`,
+    interfaceTable(state, colour),
+    mapTable(state, colour),
+    timeoutTable(state, colour),
+    featureTable(state, colour),
+  ];
+  return parts.filter((part) => part !== '').join('\n');
+}
+
+function interfaceTable({ interfaces }: Status, colour: boolean): string {
+  if (interfaces.length === 0) return 'no interface is attached\n';
+  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING'];
+  const rows = interfaces.map(({ name, ifindex, mode, hooks, masquerade, mapping }) => [
+    name,
+    ifindex,
+    mode,
+    hooks.join(','),
+    masqueradeText(masquerade),
+    mappingText(mapping),
+  ]);
+  return tableText(head, rows, { numbers: [1], colour });
+}
+
+function mapTable({ maps }: Status, colour: boolean): string {
+  const rows = maps.map(({ name, type, entries, maxEntries, bytes }) => [
+    name,
+    type,
+    entries,
+    maxEntries,
+    maxEntries === 0 ? '-' : `${Math.round((1000 * entries) / maxEntries) / 10}%`,
+    bytes,
+  ]);
+  const numbers = [2, 3, 4, 5];
+  return tableText(['MAP', 'TYPE', 'ENTRIES', 'MAX', 'FULL', 'BYTES'], rows, { numbers, colour });
+}
+
+function timeoutTable({ timeouts }: Status, colour: boolean): string {
+  const rows = TIMEOUT_NAMES.map((name) => [TIMEOUT_KEYS[name].join('.'), formatDuration(timeouts[name])]);
+  return tableText(['TIMEOUT', 'VALUE'], rows, { numbers: [1], colour });
+}
+
+function featureTable({ features }: Status, colour: boolean): string {
+  const words = (value: boolean | number | string) =>
+    value === true ? 'yes' : value === false ? 'no' : value;
+  const rows = Object.entries(features).map(([name, value]) => [name, words(value)]);
+  return tableText(['FEATURE', 'IN USE'], rows, { colour });
+}
