@@ -12,6 +12,7 @@ export { possibleCpus } from './cpus.js';
 export * from './elf.js';
 export * from './errors.js';
 export type { BpfKind } from './fd.js';
+export { checkFloor, type FloorRule, programSizes, type Violation } from './floor.js';
 export { countInstructions, type FunctionSpec, readFunctions } from './function-spec.js';
 export { type GenerateOptions, generateLayouts } from './generate.js';
 export type { MapInfo, ProgramInfo } from './info.js';

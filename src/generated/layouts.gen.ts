@@ -66,7 +66,7 @@ export const Call = {
   NEW_INGRESS: 6,
   /** C: CALL_NEW_EGRESS. */
   NEW_EGRESS: 8,
-  /** slot, port, keys (C: CALL_CREATE_INGRESS) */
+  /** a slot; an untranslated flow is complete with it (C: CALL_CREATE_INGRESS) */
   CREATE_INGRESS: 10,
   /** C: CALL_CREATE_EGRESS. */
   CREATE_EGRESS: 12,
@@ -76,6 +76,10 @@ export const Call = {
   ERROR_INGRESS: 16,
   /** C: CALL_ERROR_EGRESS. */
   ERROR_EGRESS: 18,
+  /** an outside port and the keys (C: CALL_CLAIM_INGRESS) */
+  CLAIM_INGRESS: 20,
+  /** C: CALL_CLAIM_EGRESS. */
+  CLAIM_EGRESS: 22,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];

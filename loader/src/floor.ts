@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/**
+ * Finds what Linux 4.19 would refuse in a compiled object, without such a kernel: sizes, loops, helpers, maps,
+ * instructions, references. What only a verifier's run can tell (bounds, pointer types, the 131,072 instructions
+ * that 4.19 is willing to walk through, fields of the context that came later) is left to tests on 4.19.
+ *
+ * BTF is no reason to refuse: libbpf rewrites or drops what a kernel does not know. Since 1.0 it does so for FUNC
+ * and its linkage, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG and ENUM64; a kernel that still refuses the BTF (4.19
+ * does so for bit fields and signed enums) gets maps and programs without it, which is slower to debug and nothing
+ * else. CO-RE relocations are another matter: they need the kernel's own BTF, which 4.19 has not.
+ */
+
+import { readBtf } from './btf.js';
+import { type BtfExt, lineAt, readBtfExt } from './btf-ext.js';
+import { walk } from './control-flow.js';
+import { type ElfObject, type ElfRelocation, SHF_EXECINSTR, SHN_LORESERVE } from './elf.js';
+import {
+  allowedMapFlags,
+  allowsHelper,
+  FRAME_ROUNDING,
+  LAST_HELPER,
+  LAST_MAP_TYPE,
+  MAX_FRAMES,
+  MAX_INSTRUCTIONS,
+  MAX_STACK,
+  sectionProgramType,
+} from './floor-facts.js';
+import { newerInstruction, newerReference } from './floor-instructions.js';
+import {
+  BPF_CALL,
+  BPF_LD_IMM64,
+  countInstructions,
+  type FunctionSpec,
+  type Instruction,
+  reachable,
+  readFunctions,
+} from './function-spec.js';
+import { helperId, helperName } from './helpers.js';
+import { MapFlag } from './kernel-types.js';
+import { type MapSpec, readMapSpecs } from './map-spec.js';
+import { stackDepth } from './stack-depth.js';
+
+export type FloorRule =
+  | 'size'
+  | 'loop'
+  | 'unreachable'
+  | 'escape'
+  | 'recursion'
+  | 'call-depth'
+  | 'stack'
+  | 'helper'
+  | 'tail-call'
+  | 'instruction'
+  | 'global-data'
+  | 'reference'
+  | 'extern'
+  | 'core-relocation'
+  | 'map-type'
+  | 'map-flags';
+
+export interface Violation {
+  rule: FloorRule;
+  /** The program; of a rule about maps the first program that uses the map, if one does. */
+  program?: string;
+  /** The function in which it is; differs from the program for what the program calls. */
+  function?: string;
+  /** The map that a rule about maps is about. */
+  map?: string;
+  /** C file and line, where the object has line information. */
+  file?: string;
+  line?: number;
+  /** What is wrong, in a sentence without a full stop. */
+  message: string;
+}
+
+/** Programs of an object with the instructions that the kernel counts. */
+export function programSizes(elf: ElfObject): { program: string; section: string; instructions: number }[] {
+  return readFunctions(elf)
+    .filter((each) => each.isProgram)
+    .map((each) => ({ program: each.name, section: each.section, instructions: countInstructions(each) }));
+}
+
+/**
+ * What Linux 4.19 would refuse, in the order of programs, then maps.
+ * @throws FormatError if the object is malformed
+ */
+export function checkFloor(elf: ElfObject): Violation[] {
+  const btf = readBtf(elf);
+  const programs = readFunctions(elf).filter((each) => each.isProgram);
+  const check = new FloorCheck(elf, btf && readBtfExt(elf, btf));
+  for (const program of programs) check.program(program);
+  for (const map of btf === undefined ? [] : readMapSpecs(btf)) check.map(map, programs);
+  return check.violations;
+}
+
+const TAIL_CALL = helperId('tail_call');
+
+class FloorCheck {
+  readonly violations: Violation[] = [];
+  readonly #elf: ElfObject;
+  readonly #ext: BtfExt | undefined;
+  /** What was reported of functions that several programs reach. */
+  readonly #reported = new Set<string>();
+
+  constructor(elf: ElfObject, ext: BtfExt | undefined) {
+    this.#elf = elf;
+    this.#ext = ext;
+  }
+
+  program(program: FunctionSpec): void {
+    const functions = reachable(program);
+    const count = countInstructions(program);
+    if (count > MAX_INSTRUCTIONS) {
+      this.#report(
+        'size',
+        program,
+        program,
+        0,
+        `${count} instructions, at most ${MAX_INSTRUCTIONS} are taken`,
+      );
+    }
+    for (const each of functions) {
+      this.#controlFlow(program, each);
+      each.instructions.forEach((instruction, index) => {
+        const second = each.instructions[index - 1]?.code === BPF_LD_IMM64;
+        if (!second) this.#instruction(program, each, instruction, index, functions.size > 1);
+      });
+      this.#coreRelocations(program, each);
+    }
+    this.#chain(program, [program], 0);
+  }
+
+  map(map: MapSpec, programs: FunctionSpec[]): void {
+    const add = (rule: FloorRule, message: string): void => {
+      this.violations.push({ rule, map: map.name, ...this.#firstUse(map.name, programs), message });
+    };
+    if (map.type === 0 || map.type > LAST_MAP_TYPE) {
+      const name = map.typeName === 'unspec' ? `type ${map.type}` : `type ${map.typeName} (${map.type})`;
+      add('map-type', `maps of ${name} are not in Linux 4.19, whose last type is ${LAST_MAP_TYPE}`);
+      return;
+    }
+    const extra = map.flags & ~allowedMapFlags(map.typeName);
+    if (extra !== 0)
+      add('map-flags', `flags 0x${(extra >>> 0).toString(16)} are not for ${map.typeName} in Linux 4.19`);
+    if (map.typeName === 'lpm_trie' && (map.flags & MapFlag.NO_PREALLOC) === 0) {
+      add('map-flags', 'an lpm_trie needs BPF_F_NO_PREALLOC');
+    }
+  }
+
+  #controlFlow(program: FunctionSpec, where: FunctionSpec): void {
+    const { backEdges, escapes, unreachable } = walk(where.instructions);
+    for (const { from, to } of backEdges) {
+      const message = `jump from instruction ${from} back to ${to} is a loop: unroll it`;
+      this.#report('loop', program, where, from, message);
+    }
+    for (const index of escapes)
+      this.#report('escape', program, where, index, 'control runs out of the function');
+    for (const index of unreachable) {
+      this.#report('unreachable', program, where, index, `nothing leads to instruction ${index}`);
+    }
+  }
+
+  #instruction(
+    program: FunctionSpec,
+    where: FunctionSpec,
+    instruction: Instruction,
+    index: number,
+    hasCalls: boolean,
+  ): void {
+    const report = (rule: FloorRule, message: string): void =>
+      this.#report(rule, program, where, index, message);
+    const newer = newerInstruction(instruction);
+    if (newer !== undefined) report('instruction', newer);
+    const relocation = where.relocations.get(index);
+    const reference = newerReference(instruction);
+    if (reference !== undefined) report('reference', reference);
+    else if (relocation !== undefined) this.#relocation(relocation, instruction, report);
+    if (instruction.code === BPF_CALL && instruction.src === 0) {
+      this.#helper(program, instruction.imm, report);
+      if (instruction.imm === TAIL_CALL && hasCalls) {
+        report('tail-call', 'a program that makes tail calls may not call BPF functions before Linux 5.10');
+      }
+    }
+  }
+
+  #helper(program: FunctionSpec, id: number, report: (rule: FloorRule, message: string) => void): void {
+    const type = sectionProgramType(program.section);
+    if (id > LAST_HELPER || id <= 0) {
+      report('helper', `${helperName(id)} is not in Linux 4.19, whose last is ${helperName(LAST_HELPER)}`);
+    } else if (!allowsHelper(type, id)) {
+      report('helper', `${helperName(id)} is not for programs of type ${type} in Linux 4.19`);
+    }
+  }
+
+  #relocation(
+    { symbol }: ElfRelocation,
+    { code }: Instruction,
+    report: (rule: FloorRule, message: string) => void,
+  ): void {
+    if (symbol.section === 0) {
+      report(
+        'extern',
+        `${symbol.name} is outside the object: kernel symbols and configuration need BTF of the kernel`,
+      );
+      return;
+    }
+    const section = symbol.section < SHN_LORESERVE ? this.#elf.sections[symbol.section] : undefined;
+    if (code !== BPF_LD_IMM64 || section === undefined || section.name === '.maps') return;
+    if ((section.flags & BigInt(SHF_EXECINSTR)) !== 0n)
+      report('reference', 'address of a function, since Linux 5.13');
+    else
+      report(
+        'global-data',
+        `${symbol.name || 'a constant'} is in ${section.name}: global data, since Linux 5.2`,
+      );
+  }
+
+  #coreRelocations(program: FunctionSpec, where: FunctionSpec): void {
+    const end = where.offset + where.instructions.length * 8;
+    for (const offset of this.#ext?.coreRelocations.get(where.section) ?? []) {
+      if (offset < where.offset || offset >= end) continue;
+      const message = 'CO-RE relocation: it needs BTF of the kernel, since Linux 5.2';
+      this.#report('core-relocation', program, where, (offset - where.offset) >> 3, message);
+    }
+  }
+
+  /** Follows every chain of calls from the program down. */
+  #chain(program: FunctionSpec, chain: FunctionSpec[], above: number): void {
+    const where = chain.at(-1) ?? program;
+    const { bytes, index } = stackDepth(where.instructions);
+    const at = Math.max(index, 0);
+    const names = chain.map((each) => each.name).join(' → ');
+    const sum = above + Math.ceil(Math.max(bytes, 1) / FRAME_ROUNDING) * FRAME_ROUNDING;
+    if (bytes > MAX_STACK) {
+      this.#report('stack', program, where, at, `${bytes} bytes of stack, ${MAX_STACK} exist`);
+    } else if (sum > MAX_STACK) {
+      this.#report('stack', program, where, at, `${names} take ${sum} bytes of stack, ${MAX_STACK} exist`);
+      return;
+    }
+    for (const { index: call, callee } of where.calls) {
+      if (chain.includes(callee)) {
+        this.#report('recursion', program, where, call, `${names} → ${callee.name} is a recursion`);
+      } else if (chain.length >= MAX_FRAMES) {
+        const message = `${names} → ${callee.name} are ${chain.length + 1} frames, ${MAX_FRAMES} exist`;
+        this.#report('call-depth', program, where, call, message);
+      } else {
+        this.#chain(program, [...chain, callee], sum);
+      }
+    }
+  }
+
+  #firstUse(map: string, programs: FunctionSpec[]): Partial<Violation> {
+    for (const program of programs) {
+      for (const where of reachable(program)) {
+        for (const [index, { symbol }] of where.relocations) {
+          if (symbol.name === map) return this.#place(program, where, index);
+        }
+      }
+    }
+    return {};
+  }
+
+  #report(rule: FloorRule, program: FunctionSpec, where: FunctionSpec, index: number, message: string): void {
+    const key = `${rule} ${where.section} ${where.offset} ${index} ${message}`;
+    if (this.#reported.has(key)) return;
+    this.#reported.add(key);
+    this.violations.push({ rule, ...this.#place(program, where, index), message });
+  }
+
+  #place(program: FunctionSpec, where: FunctionSpec, index: number): Partial<Violation> {
+    const info = lineAt(this.#ext, where.section, where.offset + index * 8);
+    const known = info !== undefined && info.offset >= where.offset;
+    const names = { program: program.name, function: where.name };
+    return known ? { ...names, file: info.file, line: info.line } : names;
+  }
+}
