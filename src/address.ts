@@ -3,8 +3,18 @@
  * IPv4 and IPv6 addresses, prefixes and ranges as text and as bytes in network order.
  * Formatting is by hand: a listing writes four million addresses.
  */
-import ipaddr from 'ipaddr.js';
+import { createRequire } from 'node:module';
+import type Ipaddr from 'ipaddr.js';
 import { quoted } from './errors.js';
+
+const require = createRequire(import.meta.url);
+let loaded: typeof Ipaddr | undefined;
+
+/** The parser, loaded when the first address is read: a listing only writes them. */
+function parser(): typeof Ipaddr {
+  loaded ??= require('ipaddr.js') as typeof Ipaddr;
+  return loaded;
+}
 
 export type Family = 'ipv4' | 'ipv6';
 
@@ -85,6 +95,7 @@ export function formatEndpoint(address: string, port: number | string): string {
  * @throws RangeError naming the text
  */
 export function parseAddress(text: string): Address {
+  const ipaddr = parser();
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
     return { family: 'ipv4', bytes: Uint8Array.from(ipaddr.IPv4.parse(text).toByteArray()) };
   }

@@ -9,12 +9,3 @@ export function parseDuration(text: string): number | undefined {
   if (!match) return undefined;
   return Math.round(Number(match[1]) * UNITS[match[2]!]!);
 }
-
-/** The shortest text of whole units that `parseDuration` reads back. */
-export function formatDuration(ms: number): string {
-  for (const unit of ['d', 'h', 'm', 's']) {
-    const size = UNITS[unit]!;
-    if (ms >= size && ms % size === 0) return `${ms / size}${unit}`;
-  }
-  return `${ms}ms`;
-}

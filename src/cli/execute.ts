@@ -2,7 +2,7 @@
 /** Runs one command line: parses, does it, and turns every outcome into an exit status. */
 import { DEFAULT_PIN_PATH } from '../defaults.js';
 import { CtnatError, errorLine, UsageError } from '../errors.js';
-import { type Filter, type FilterText, parseFilter } from '../filter.js';
+import type { Filter, FilterText } from '../filter.js';
 import type { GlobalOptions, Product } from '../product.js';
 import { version } from '../version.js';
 import {
@@ -74,7 +74,7 @@ interface Call {
 }
 
 async function runCommand(spec: CommandSpec, { args, options, host, out, err }: Call): Promise<void> {
-  const filter: Filter = spec.hasFilter ? parseFilter(options as FilterText) : {};
+  const filter = spec.hasFilter ? await readFilter(options) : {};
   const globals = globalOptions(options, host);
   if (options.output !== undefined && options.output !== 'text' && !spec.hasOutput) {
     throw new UsageError(`${spec.name} prints no state: it has no --output`);
@@ -103,6 +103,12 @@ async function runCommand(spec: CommandSpec, { args, options, host, out, err }: 
       () => {},
     );
   }
+}
+
+/** The parser of addresses is loaded only by those commands that need it. */
+async function readFilter(options: OptionValues): Promise<Filter> {
+  const { parseFilter } = await import('../filter.js');
+  return parseFilter(options as FilterText);
 }
 
 function globalOptions(options: OptionValues, { env }: Host): GlobalOptions {

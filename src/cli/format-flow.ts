@@ -3,6 +3,7 @@
  * Flows as text and JSON. Both are joined by hand: a listing of a million flows is bound by this file.
  * Everything that goes into the JSON unquoted is a number or a word without characters to escape.
  */
+import { printable } from '../errors.js';
 import { type Flow, type FlowStatus, type FlowTuple, statusBits } from '../flow.js';
 import type { Formatter } from './print.js';
 
@@ -39,6 +40,18 @@ export function ifaceJson(name: string): string {
   return json;
 }
 
+const SAFE_IFACES = new Map<string, string>();
+
+/** An interface's name in text; the kernel allows escape characters in it. */
+export function ifaceText(name: string): string {
+  let text = SAFE_IFACES.get(name);
+  if (text === undefined) {
+    text = printable(name);
+    SAFE_IFACES.set(name, text);
+  }
+  return text;
+}
+
 /** Tenths of a second are as exact as an age can be. */
 export function tenths(seconds: number): number {
   return Math.round(seconds * 10) / 10;
@@ -63,7 +76,7 @@ function flowText(flow: Flow): string {
     ` Flags=${flagsText(status)}`;
   if (status.includes('SRC_NAT')) line += ` XLATE_SRC ${endpointText(reply.dst, reply.dport ?? reply.id)}`;
   if (status.includes('DST_NAT')) line += ` XLATE_DST ${endpointText(reply.src, reply.sport ?? reply.id)}`;
-  return `${line} Mark=${flow.mark} Zone=${flow.zone} Age=${tenths(flow.age)}sec Iface=${flow.iface}`;
+  return `${line} Mark=${flow.mark} Zone=${flow.zone} Age=${tenths(flow.age)}sec Iface=${ifaceText(flow.iface)}`;
 }
 
 const FLAGS = new WeakMap<readonly FlowStatus[], string>();

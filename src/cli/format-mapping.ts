@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** NAT mappings as text and JSON. */
 import { isDestinationNat, type Mapping } from '../mapping.js';
-import { endpointText, ifaceJson, protoText, tenths } from './format-flow.js';
+import { endpointText, ifaceJson, ifaceText, protoText, tenths } from './format-flow.js';
 import type { Formatter } from './print.js';
 
 export const MAPPING_FORMATTER: Formatter<Mapping> = { text: mappingText, json: mappingJson };
@@ -33,6 +33,6 @@ function mappingText(mapping: Mapping): string {
     : `OUT ${inside} -> ${remote} XLATE_SRC ${outside}`;
   return (
     `${protoText(mapping.proto)} ${translation} Created=${Math.floor(mapping.age)}sec ago` +
-    ` Type=${mapping.type} Flows=${mapping.flows} Iface=${mapping.iface}`
+    ` Type=${mapping.type} Flows=${mapping.flows} Iface=${ifaceText(mapping.iface)}`
   );
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-import { formatDuration } from '../duration.js';
 import { mappingText, masqueradeText } from '../interface-config.js';
 import type { Status } from '../product.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
@@ -55,7 +54,7 @@ function mapTable({ maps }: Status, colour: boolean): string {
 }
 
 function timeoutTable({ timeouts }: Status, colour: boolean): string {
-  const rows = TIMEOUT_NAMES.map((name) => [TIMEOUT_KEYS[name].join('.'), formatDuration(timeouts[name])]);
+  const rows = TIMEOUT_NAMES.map((name) => [TIMEOUT_KEYS[name].join('.'), `${timeouts[name] / 1000}s`]);
   return tableText(['TIMEOUT', 'VALUE'], rows, { numbers: [1], colour });
 }
 
