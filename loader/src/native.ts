@@ -87,8 +87,6 @@ const LIBBPF_FUNCTIONS = {
   bpf_tc_detach: 'int bpf_tc_detach(void *hook, void *opts)',
   bpf_tc_query: 'int bpf_tc_query(void *hook, void *opts)',
   bpf_xdp_attach: 'int bpf_xdp_attach(int ifindex, int fd, uint32_t flags, void *opts)',
-  bpf_xdp_detach: 'int bpf_xdp_detach(int ifindex, uint32_t flags, void *opts)',
-  bpf_xdp_query: 'int bpf_xdp_query(int ifindex, int flags, void *opts)',
 
   perf_buffer__new_raw:
     'void *perf_buffer__new_raw(int fd, size_t pages, void *attr, void *event, void *context, void *opts)',

@@ -98,6 +98,24 @@ export class NetlinkSocket {
     }
   }
 
+  /**
+   * The kernel's answer to a request for one object; the body is a copy.
+   *
+   * @throws SyscallError
+   */
+  get(what: string, type: number, ...parts: Buffer[]): NetlinkMessage {
+    const sequence = this.#sequence++;
+    const request = buildMessage(type, NLM_F_REQUEST, sequence, ...parts);
+    checkErrno(libc.send(this.fd, request, request.length, 0), what);
+    for (;;) {
+      for (const message of readMessages(this.#receive(what, 0)!)) {
+        if (message.sequence !== sequence) continue;
+        if (message.type === NLMSG_ERROR) throwAnswer(what, message);
+        return { ...message, body: Buffer.from(message.body) };
+      }
+    }
+  }
+
   #receiveDump(what: string, sequence: number): { messages: NetlinkMessage[]; isTorn: boolean } {
     const messages: NetlinkMessage[] = [];
     let isTorn = false;

@@ -6,6 +6,16 @@
 
 import { type PollHandle, pollReadable } from './native.js';
 
+export interface WaitOptions {
+  signal?: AbortSignal | undefined;
+  timeoutMs?: number | undefined;
+  /**
+   * For descriptors whose poll() forgets that it has reported (perf events: perf_poll() in kernel/events/core.c), so
+   * that the report may have been spent when the loop registered it. Called once after that; true ends the wait.
+   */
+  recheck?: (() => boolean) | undefined;
+}
+
 /** One waiter at a time. The owner closes it before it closes the descriptor. */
 export class Readiness {
   readonly #fd: number;
@@ -23,8 +33,8 @@ export class Readiness {
   }
 
   /** Resolves to true when the descriptor is readable, to false when closed, aborted or after `timeoutMs`. */
-  wait(options: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {}): Promise<boolean> {
-    const { signal, timeoutMs } = options;
+  wait(options: WaitOptions = {}): Promise<boolean> {
+    const { signal, timeoutMs, recheck } = options;
     if (this.#isClosed || signal?.aborted) return Promise.resolve(false);
     if (this.#finish) throw new Error('Cannot wait for a descriptor: somebody waits for it already');
     return new Promise((resolve) => {
@@ -39,7 +49,13 @@ export class Readiness {
       };
       signal?.addEventListener('abort', abort);
       this.#start();
+      // the loop registers the descriptor in its next turn but one at the latest
+      if (recheck) setImmediate(() => setImmediate(() => this.#recheck(recheck)));
     });
+  }
+
+  #recheck(recheck: () => boolean): void {
+    if (this.#finish && !this.#isClosed && recheck()) this.#finish(true);
   }
 
   #start(): void {

@@ -64,6 +64,19 @@ export function listAddresses(): InterfaceAddress[] {
   return list('list the addresses', RTM_GETADDR, RTM_NEWADDR, [ifaddrmsg], decodeAddress);
 }
 
+/** The message of one interface, as the kernel sends it. @throws SyscallError: ENODEV no such interface */
+export function getLinkMessage(ifindex: number, what: string): Buffer {
+  const ifinfomsg = Buffer.alloc(16);
+  ifinfomsg.writeInt32LE(ifindex, 4);
+  const mask = buildU32Attribute(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  const socket = new NetlinkSocket();
+  try {
+    return socket.get(what, RTM_GETLINK, ifinfomsg, mask).body;
+  } finally {
+    socket.close();
+  }
+}
+
 function list<T>(
   what: string,
   request: number,

@@ -12,12 +12,15 @@ import { SyscallError } from './errors.js';
 import type { ProgramHandle } from './hook.js';
 import { BpfLink } from './link.js';
 import { checkResult, clearPrinted, lastPrinted, libbpf, libc } from './native.js';
+import { readAttributes, readU32 } from './netlink-message.js';
+import { getLinkMessage } from './rtnetlink.js';
 
 const { EBADF, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EPERM } = constants.errno;
 
 const XDP_FLAGS_UPDATE_IF_NOEXIST = 1 << 0;
 const MODE_FLAGS = { generic: 1 << 1, native: 1 << 2, hardware: 1 << 3 } as const;
-const BPF_XDP = 37;
+/** enum bpf_attach_type */
+export const BPF_XDP = 37;
 
 /** By the kernel's number (XDP_ATTACHED_*). "multiple": native or generic beside hardware. */
 const ATTACHED_MODES = [undefined, 'native', 'generic', 'hardware', 'multiple'] as const;
@@ -151,19 +154,27 @@ export function detachXdp({ ifindex, programId }: { ifindex: number; programId?:
   return true;
 }
 
-/** What is on the hook, or undefined. @throws SyscallError: ENODEV no such interface */
+const IFLA_XDP = 43;
+const IFLA_XDP_ATTACHED = 2;
+const IFLA_XDP_PROG_ID = 4;
+const IFLA_XDP_DRV_PROG_ID = 5;
+const IFLA_XDP_SKB_PROG_ID = 6;
+
+/**
+ * What is on the hook, or undefined. Asks for the one interface: bpf_xdp_query() of libbpf before 1.3 reads them all.
+ *
+ * @throws SyscallError: ENODEV no such interface
+ */
 export function queryXdp(ifindex: number): XdpState | undefined {
-  // struct bpf_xdp_query_opts: size, prog_id, drv_prog_id, hw_prog_id, skb_prog_id, attach_mode
-  const opts = Buffer.alloc(32);
-  opts.writeBigUInt64LE(BigInt(opts.length), 0);
-  clearPrinted();
-  const result = libbpf.bpf_xdp_query(ifindex, 0, opts);
-  if (result < 0) throw failure(`query XDP of interface ${ifindex}`, -result);
-  const mode = ATTACHED_MODES[opts[24]!];
+  const link = readAttributes(getLinkMessage(ifindex, `query XDP of interface ${ifindex}`), 16).get(IFLA_XDP);
+  if (!link) return undefined;
+  const xdp = readAttributes(link);
+  const mode = ATTACHED_MODES[xdp.get(IFLA_XDP_ATTACHED)?.[0] ?? 0];
   if (mode === undefined) return undefined;
-  const programId =
-    mode === 'multiple' ? opts.readUInt32LE(12) || opts.readUInt32LE(20) : opts.readUInt32LE(8);
-  return { mode, programId };
+  const ids = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID].map((type) =>
+    readU32(xdp.get(type)),
+  );
+  return { mode, programId: ids.find((id) => id !== undefined && id !== 0) ?? 0 };
 }
 
 /** Sets the program (-1: none), if `expected` is what the hook has now. */
