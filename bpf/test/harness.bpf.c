@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * Stands before the datapath's hooks in test runs: sets what BPF_PROG_TEST_RUN can't set (tc_index, a VLAN
- * tag beside the frame, a length that cuts the IP header, which test runs refuse since 6.18), runs the hook
- * as it was shipped, and hands back what BPF_PROG_TEST_RUN does not export (tc_index, the tag).
+ * tag beside the frame, a length that cuts the IP header, which newer kernels refuse in test runs), runs the
+ * hook as it was shipped, and hands back what BPF_PROG_TEST_RUN does not export (tc_index, the tag).
  *
  * The hook is tail-called from a subprogram: it takes the subprogram's frame, and its return value comes
  * back here. x86-64 since 5.10, arm64 since 6.0; an older kernel refuses the program with EINVAL.

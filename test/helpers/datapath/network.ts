@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The router that the packet tables play on: a network namespace with two interfaces, addresses and routes.
+// No packet ever travels in it; the datapath's routing look-ups and the test runs' ifindex need it.
+import { setNetns } from 'libbpf-ts';
+import type { Test } from 'tap';
+import { Namespace, veth } from '../netns.js';
+import { ROUTER_LAN, ROUTER_MAC, ROUTER_POOL, ROUTER_WAN } from '../packet.js';
+import { Teardown } from '../teardown.js';
+
+export type InterfaceName = 'lan0' | 'wan0' | 'dmz0';
+
+/** ifindex by name. dmz0 leads to 203.0.113.0/24 and is not attached. */
+export type Network = Record<InterfaceName, number>;
+
+/** Builds the namespace and moves this process into it for good: one test file has one router. */
+export async function enterRouter(t: Test): Promise<Network> {
+  const teardown = Teardown.of(t);
+  const router = await Namespace.create('tables', teardown);
+  const peer = await Namespace.create('peer', teardown);
+  for (const name of ['lan0', 'wan0', 'dmz0']) {
+    await veth(router, name, peer, name);
+    // of a veth the address is what test runs compare a frame's destination with (eth_type_trans)
+    await router.ip('link', 'set', name, 'address', ROUTER_MAC);
+  }
+  await router.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
+  const addresses: [string, string][] = [
+    ['lan0', `${ROUTER_LAN.ip4}/24`],
+    ['lan0', `${ROUTER_LAN.ip6}/64`],
+    ['wan0', `${ROUTER_WAN.ip4}/24`],
+    ['wan0', `${ROUTER_POOL.ip4}/24`],
+    ['wan0', `${ROUTER_WAN.ip6}/64`],
+    ['dmz0', '203.0.113.1/24'],
+  ];
+  for (const [name, address] of addresses) {
+    await router.ip('address', 'add', address, 'dev', name, ...(address.includes('::') ? ['nodad'] : []));
+  }
+  await router.ip('route', 'add', 'default', 'via', '198.51.100.254', 'dev', 'wan0');
+  await router.ip('-6', 'route', 'add', 'default', 'via', '2001:db8:1::fe', 'dev', 'wan0');
+  const links = JSON.parse(await router.ip('-j', 'link', 'show')) as { ifname: string; ifindex: number }[];
+  const index = (name: string): number => links.find((link) => link.ifname === name)!.ifindex;
+  const network = { lan0: index('lan0'), wan0: index('wan0'), dmz0: index('dmz0') };
+  setNetns(router.path);
+  return network;
+}
