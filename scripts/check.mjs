@@ -24,6 +24,10 @@ const checks = [
   { name: 'format of C', argv: ['clang-format-19', '--dry-run', '-Werror'], files: sources('*.c', '*.h') },
   { name: 'shell scripts', argv: ['shellcheck'], files: sources().filter(isShellScript) },
   { name: 'generated layouts are those of the C headers', argv: ['node', 'scripts/layouts.mjs', '--check'] },
+  {
+    name: 'the floor flavour is what Linux 4.19 takes',
+    argv: ['node', 'loader/dist/src/floor-gate.js', 'build/bpf/floor/ctnat.bpf.o'],
+  },
 ];
 
 let failed = 0;
