@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The .BTF.ext section: which C line and which function an instruction belongs to, and CO-RE relocations. */
+import { posix } from 'node:path';
 import type { Btf } from './btf.js';
 import { ByteReader } from './byte-reader.js';
 import { type ElfObject, findSection } from './elf.js';
@@ -64,7 +65,7 @@ export function parseBtfExt(bytes: Uint8Array, btf: Btf, littleEndian = true): B
     const place = part.u32(at + 12);
     return {
       offset: part.u32(at),
-      file: btf.string(part.u32(at + 4)),
+      file: posix.normalize(btf.string(part.u32(at + 4))),
       text: btf.string(part.u32(at + 8)),
       line: place >>> 10,
       column: place & 0x3ff,

@@ -20,7 +20,7 @@ interface Token {
 /** Reads the comments of a header's text. What is written twice keeps its first comment. */
 export function readCDocs(source: string): CDocs {
   const docs: CDocs = new Map();
-  new Reader(tokens(source), docs).declarations(0, '');
+  new Reader(tokens(source), docs).file();
   return docs;
 }
 
@@ -62,12 +62,17 @@ class Reader {
     this.#docs = docs;
   }
 
+  /** Reads the whole file; a brace too many ends nothing. */
+  file(): void {
+    for (let at = 0; at < this.#tokens.length; ) at = this.#declarations(at, '');
+  }
+
   /**
    * Reads declarations until the body's closing brace.
    * @param owner the struct or enum whose body this is, '' at file scope
    * @returns index of the token after the body
    */
-  declarations(from: number, owner: string): number {
+  #declarations(from: number, owner: string): number {
     let at = from;
     while (at < this.#tokens.length) {
       const token = this.#tokens[at];
@@ -95,10 +100,11 @@ class Reader {
         [name, frozen] = ['', false];
         if (text === ';' || this.#isEnum(owner)) break;
       } else if (text === '{') {
-        const [keyword, tag] = frozen ? ['', ''] : this.#head(from, at);
+        const [keyword, own] = frozen ? ['', ''] : this.#head(from, at);
         if (keyword === '') return this.#skip(at, '{', '}');
+        const tag = own || this.#typedefName(from, at);
         const inner = tag === '' && owner !== '' ? owner : `${keyword} ${tag}`;
-        at = this.declarations(at + 1, inner) - 1;
+        at = this.#declarations(at + 1, inner) - 1;
         if (tag !== '') this.#put(`${keyword} ${tag}`, above);
         name = '';
       } else if (text === '(') {
@@ -124,6 +130,13 @@ class Reader {
     const tag = words[index + 1]?.text ?? '';
     if (isCall && !words.some(({ text }) => text === '__attribute__')) return ['', ''];
     return [keyword, tag === '__attribute__' ? '' : tag];
+  }
+
+  /** An unnamed struct that begins `typedef` goes by what is defined. */
+  #typedefName(from: number, brace: number): string {
+    if (this.#tokens[from]?.text !== 'typedef') return '';
+    const name = this.#tokens[this.#skip(brace, '{', '}')];
+    return name?.kind === 'word' ? name.text : '';
   }
 
   #skip(from: number, open: string, close: string): number {

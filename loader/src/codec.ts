@@ -14,7 +14,7 @@ import type { Layouts, ScalarName, StructLayout, ValueType } from './layout.js';
 export interface Codec<T> {
   /** Bytes that a value takes. */
   readonly size: number;
-  /** The value at `offset`. @throws RangeError if the view ends before it does */
+  /** The value at `offset`. @throws RangeError if the view ends before its last field does */
   read(view: DataView, offset: number): T;
   /** Stores a value at `offset`. @throws RangeError if it does not fit its field, or the view ends */
   write(view: DataView, offset: number, value: T): void;

@@ -10,7 +10,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Clang, findAsmIncludes, findClang, findStrip } from './clang.js';
 import { parseElf } from './elf.js';
 import { CompileError } from './errors.js';
@@ -66,7 +66,7 @@ export async function compileBpf(options: CompileOptions): Promise<CompileResult
   await mkdir(folder, { recursive: true });
   const temporary = join(folder, `.${basename(object)}.${process.pid}.${randomUUID()}`);
   try {
-    await run(clang.path, [...flags, '-c', basename(options.source), '-o', resolve(temporary)], options);
+    await run(clang.path, [...flags, '-c', inFolder(options), '-o', resolve(temporary)], options);
     await strip(clang, temporary);
     const bytes = await readFile(temporary);
     const compiled = result(object, false, clang, bytes);
@@ -90,8 +90,11 @@ function operation({ source, flavour }: CompileOptions): string {
   return `compile ${source} (${flavour.name})`;
 }
 
-/** Warnings are errors. Debug information, the source of BTF, names files from the source's folder on: the same everywhere. */
-async function makeFlags({ source, flavour, includes = [] }: CompileOptions): Promise<string[]> {
+/**
+ * Warnings are errors. Debug information, of which BTF is made, names files from the folder above the source's on:
+ * the same on every machine, and clang, which runs there, finds them and puts their lines into BTF.
+ */
+async function makeFlags({ flavour, includes = [] }: CompileOptions): Promise<string[]> {
   const asm = await findAsmIncludes();
   const defines = Object.entries(flavour.defines ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return [
@@ -103,7 +106,7 @@ async function makeFlags({ source, flavour, includes = [] }: CompileOptions): Pr
     '-Wall',
     '-Wextra',
     '-Werror',
-    `-fdebug-compilation-dir=${basename(dirname(resolve(source)))}`,
+    '-fdebug-compilation-dir=.',
     ...defines.map(([name, value]) => (value === true ? `-D${name}` : `-D${name}=${value}`)),
     ...includes.flatMap((folder) => ['-I', resolve(folder)]),
     ...(asm === undefined ? [] : ['-idirafter', asm]),
@@ -114,9 +117,7 @@ async function makeFlags({ source, flavour, includes = [] }: CompileOptions): Pr
 async function makeKey(options: CompileOptions, clang: Clang, flags: string[]): Promise<string> {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([clang.version, flags]));
-  await run(clang.path, [...flags, '-E', '-C', basename(options.source)], options, (chunk) =>
-    hash.update(chunk),
-  );
+  await run(clang.path, [...flags, '-E', '-C', inFolder(options)], options, (chunk) => hash.update(chunk));
   return hash.digest('hex');
 }
 
@@ -171,14 +172,23 @@ async function strip(clang: Clang, path: string): Promise<void> {
   if (status !== 0) throw new CompileError(`strip ${path}`, errors.trim());
 }
 
-/** Runs the compiler in the source's folder. */
+/** Where the compiler runs: the folder above the source's. */
+function workingFolder({ source }: CompileOptions): string {
+  return dirname(dirname(resolve(source)));
+}
+
+/** The source's path from there. */
+function inFolder(options: CompileOptions): string {
+  return relative(workingFolder(options), resolve(options.source));
+}
+
 async function run(
   path: string,
   args: string[],
   options: CompileOptions,
   onOutput: (chunk: Buffer) => void = () => {},
 ): Promise<void> {
-  const { status, errors } = await start(path, args, dirname(resolve(options.source)), onOutput);
+  const { status, errors } = await start(path, args, workingFolder(options), onOutput);
   if (status !== 0) throw new CompileError(operation(options), firstErrors(errors), { output: errors });
 }
 
