@@ -289,7 +289,7 @@ inline_ void tcp_adopt(struct tcp_track *track)
 	track->sender[CT_DIR_REPLY].maxend = 0;
 	track->sender[CT_DIR_REPLY].maxwin = 0;
 	track->original_flags = last >> TCP_LAST_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
-	track->reply_flags = 0;
+	track->reply_flags &= TCP_SENDER_LIBERAL;
 	track->original_unacked = 0;
 	track->reply_unacked = 0;
 	track->scale = last & 0xf;
@@ -307,18 +307,19 @@ enum tcp_rst {
  * How far a RST is to be trusted, as enum tcp_rst bits; 0: it ends the connection if it is in the window.
  * A flow that is closing may be of an older connection of the same tuple, of which nothing is known: the
  * RST is believed. In an open connection it must hit exactly what its receiver last acknowledged, or
- * follow its own sender's last segment.
+ * follow its own sender's last segment. A SYN that was just let through makes what is known doubtful.
  */
 inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_segment *seg, __u32 state,
 			    __u32 status, __u32 settings_flags)
 {
 	const struct tcp_track *track = view->track;
-	__u32 judged = 0, last = track->last_kind, maxack;
-	bool open;
+	__u32 judged = 0, last = track->last_kind, last_kind = last & TCP_KIND_MASK, maxack;
+	bool open, answers;
 
 	if (state >= CT_TCP_FIN_WAIT && state <= CT_TCP_CLOSE)
 		return TCP_RST_BELIEVED;
-	if (*tcp_flags_of(view->receiver) & TCP_SENDER_ACKED) {
+	answers = last >> 7 != view->reply;
+	if (*tcp_flags_of(view->receiver) & TCP_SENDER_ACKED && last_kind != TCP_SYN) {
 		open = state == CT_TCP_ESTABLISHED && status & CT_ASSURED;
 		maxack = view->receiver->maxack;
 		if (!open && !seg->seq)
@@ -327,17 +328,19 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_seg
 			return TCP_RST_INVALID;
 		if (!open || seg->seq == maxack)
 			return 0;
-		if (last == (TCP_ACK | (view->reply ? TCP_LAST_REPLY : 0)) && seg->seq == track->last_end)
+		if (last_kind == TCP_ACK && !answers && seg->seq == track->last_end)
 			return 0;
 		judged = TCP_RST_INEXACT;
 	}
-	/* It may answer a segment that was let through, and that the window does not know of. */
+	/* It may answer a segment that was let through, which the window does not know of. */
 	if (seg->ack == track->last_end) {
-		last &= TCP_KIND_MASK;
-		if ((last == TCP_SYN && status & CT_SEEN_REPLY) ||
-		    (last == TCP_ACK && !(status & CT_ASSURED)))
+		if ((last_kind == TCP_SYN && answers && status & CT_SEEN_REPLY) ||
+		    (last_kind == TCP_ACK && !(status & CT_ASSURED)))
 			judged |= TCP_RST_BELIEVED;
 	}
+	/* A challenge ACK to a SYN comes from the peer's older connection: this RST ends that one. */
+	if (state == CT_TCP_SYN_SENT && last == (TCP_ACK | TCP_LAST_REPLY) && seg->seq == track->last_ack)
+		judged |= TCP_RST_BELIEVED;
 	return judged;
 }
 
@@ -645,7 +648,7 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 	}
 
 	track->last_kind = kind;
-	if (next == CT_TCP_FIN_WAIT && old != CT_TCP_FIN_WAIT)
+	if (next == CT_TCP_FIN_WAIT) /* only from an open connection: the first FIN */
 		*tcp_flags_of(view.sender) |= TCP_SENDER_CLOSED;
 	result->verdict = TCP_VERDICT_ACCEPT;
 	result->state = next;
@@ -659,11 +662,10 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 			result->verdict = TCP_VERDICT_DELETE; /* nothing but a RST was ever answered */
 			result->timeout = 0;
 		}
-		/* A repeated SYN does not prolong, or a client that reuses its port would keep a dead flow
-		 * for ever. */
+		/* A repeated SYN does not prolong: a client that reuses its port would keep a dead flow. */
 		if ((kind & TCP_KIND_MASK) == TCP_SYN && old == CT_TCP_SYN_SENT)
 			result->timeout = 0;
-	} else if (next == CT_TCP_ESTABLISHED && (old == CT_TCP_SYN_RECV || old == CT_TCP_ESTABLISHED)) {
+	} else if (next == CT_TCP_ESTABLISHED) {
 		result->status |= CT_ASSURED;
 	}
 	if (flow->status & CT_FIXED_TIMEOUT)

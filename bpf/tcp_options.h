@@ -70,7 +70,7 @@ inline_ __u32 tcp_options_highest_edge(const __u8 *option, __u32 size, __u32 ack
 		if (size < (block + 1) * 8 + 2)
 			break;
 		edge = tcp_options_word(option + block * 8 + 6);
-		if ((__s32)(edge - highest) > 0)
+		if ((__s32)(highest - edge) < 0)
 			highest = edge;
 	}
 	return highest;

@@ -109,8 +109,9 @@ struct tuple6 {
 /* What tuple_key.flags holds; the high nibble is the ICMP query's kind (enum icmp_kind). */
 enum key_flags {
 	KEY_LOCAL = 1 << 0, /* a local socket's flow whose plain key a translated flow already holds */
-	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet */
+	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet; zone: the slot's low bits */
 	KEY_ICMP_SHIFT = 4,
+	KEY_MIDDLE_SLOT_MASK = (1 << 14) - 1,
 };
 
 /* ICMP query types that can be tracked; a reply has the kind of its request. */
@@ -233,6 +234,8 @@ struct flow6 {
 /* Why a packet was dropped or passed by; each has a counter per direction. CLI names are these in lower case. */
 enum reason {
 	REASON_FORWARDED,	   /* tracked and let through */
+	REASON_DEFERRED,	   /* first packet of a flow that is born where it leaves: let through */
+	REASON_RELATED,		   /* ICMP error about a flow: translated like its packets */
 	REASON_UNTRACKED_PROTO,	   /* protocol that is not tracked: passed as it came */
 	REASON_UNTRACKED_MULTICAST, /* multicast, broadcast or no source address: passed as it came */
 	REASON_UNTRACKED_VLAN,	   /* tagged frame: belongs to the VLAN interface, attach there */
@@ -285,6 +288,8 @@ enum { NAT_RETRIES_BUCKETS = 34 }; /* 0..32 retries, last: refused */
 enum iface_flags {
 	IFACE_MASQUERADE4 = 1 << 0,
 	IFACE_MASQUERADE6 = 1 << 1,
+	IFACE_SNAT4 = 1 << 2, /* masquerades, or a source NAT rule names it: nothing leaves unjudged */
+	IFACE_SNAT6 = 1 << 3,
 };
 
 /* One attached interface; key: its ifindex. */
@@ -347,6 +352,7 @@ struct settings {
 	__u32 timeouts[CT_TIMEOUT_COUNT]; /* ticks */
 	__u8 tcp_max_retrans;
 	__u8 pad[3];
+	__u32 zero; /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */
 };
 
 /* What the sweep program does to the flows that it meets. */

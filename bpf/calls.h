@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Which programs exist and what one hands to the next. A tail call keeps nothing but skb->cb, which
+ * belongs to the packet: what is in it survives preemption, migration and nested packets, as a per-CPU
+ * scratch map would not. Everything else is read from the packet again.
+ */
+#ifndef CTNAT_CALLS_H
+#define CTNAT_CALLS_H
+
+#include "maps.h"
+
+/* Index into the calls map; + 1 for IPv6. */
+enum call {
+	CALL_INGRESS = 0,	/* the hook again: a flow has appeared meanwhile */
+	CALL_EGRESS = 2,
+	CALL_EGRESS_LOCAL = 4,	/* the hook again, under KEY_LOCAL */
+	CALL_NEW_INGRESS = 6,	/* no flow: may one begin, and with which translation */
+	CALL_NEW_EGRESS = 8,
+	CALL_CREATE_INGRESS = 10, /* a slot; an untranslated flow is complete with it */
+	CALL_CREATE_EGRESS = 12,
+	CALL_JUDGE_EGRESS = 14, /* a flow born at ingress meets its outgoing interface */
+	CALL_ERROR_INGRESS = 16, /* ICMP errors */
+	CALL_ERROR_EGRESS = 18,
+	CALL_CLAIM_INGRESS = 20, /* an outside port and the keys */
+	CALL_CLAIM_EGRESS = 22,
+	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
+	CALL_OPTIONS_EGRESS = 26,
+};
+
+enum hop_flags {
+	HOP_LOCAL = 1 << 0,	 /* the original tuple's key carries KEY_LOCAL */
+	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
+	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
+	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
+};
+
+/* skb->cb, word by word. */
+struct hop {
+	__u32 word0; /* l2 length (8 bits), retries (8), flags (8), TCP options (8): scale, enum tcp_option_flags */
+	__u32 rule;  /* 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where the search goes on */
+	__u32 seed;  /* of the port search */
+	__u32 slot;  /* 1 + slot claimed already */
+	__u32 tries; /* of the port search so far; in a hook: the TCP options' highest SACK edge */
+};
+
+inline_ __u32 hop_l2(const struct __sk_buff *skb)
+{
+	return skb->cb[0] & 0xf;
+}
+
+inline_ __u32 hop_flags(const struct __sk_buff *skb)
+{
+	return (skb->cb[0] >> 16) & 0xff;
+}
+
+enum { HOP_KEPT_MASK = 0xff08ff00 }; /* retries, and what the TCP options said */
+
+/* `again`: another program was there before, whose retries count on. */
+inline_ void hop_begin(struct __sk_buff *skb, __u32 l2, __u32 flags, bool again)
+{
+	skb->cb[0] = l2 | flags << 16 | (again ? skb->cb[0] & HOP_KEPT_MASK : 0);
+	skb->cb[1] = 0;
+	skb->cb[2] = 0;
+	skb->cb[3] = 0;
+	skb->cb[4] = 0;
+}
+
+/* Counts a retry; false when `most` of them have been. */
+inline_ bool hop_retry(struct __sk_buff *skb, __u32 most)
+{
+	__u32 word = skb->cb[0];
+
+	if (((word >> 8) & 0xff) >= most)
+		return false;
+	skb->cb[0] = word + (1 << 8);
+	return true;
+}
+
+inline_ void hop_go(struct __sk_buff *skb, enum call call, const bool v6)
+{
+	bpf_tail_call(skb, &calls, call + v6);
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What the flavours differ in, and the few macros that everything else is written with. Nothing about packets. */
+#ifndef CTNAT_COMPILER_H
+#define CTNAT_COMPILER_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#include "types.h"
+
+/*
+ * CTNAT_LOOPS: the kernel takes bounded loops (5.3). Without it every loop is unrolled, and what does not
+ * fit is continued by a tail call or by running the program again.
+ */
+#ifdef CTNAT_LOOPS
+#define UNROLL_LONG
+enum { SWEEP_SCAN_STEP = 256 };
+#else
+#define UNROLL_LONG UNROLL
+enum { SWEEP_SCAN_STEP = 32 };
+#endif
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+/* What one pass looks at before it goes on by tail call; unrolled everywhere, a verifier walks loops no shorter. */
+enum { SLOT_SCAN_STEP = 16, RULE_SCAN_STEP = 16, PORT_SCAN_STEP = 12 };
+
+#define inline_ static __always_inline
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/*
+ * verifier: forgets what it knows of x. `zero` comes from a map and is 0. Branches that leave different
+ * constants in x would else each have all that follows walked through by itself.
+ */
+#define blur(x, zero) ((x) ^= (zero))
+
+/* One access, neither torn nor repeated by the compiler: for fields that other CPUs write. */
+#define read_once(x) (*(const volatile typeof(x) *)&(x))
+#define write_once(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+/* Ends a chain of assumptions that the compiler makes about a value; the verifier then sees it bounded anew. */
+#define hide(x) asm volatile("" : "+r"(x))
+
+/* Keeps loads and stores on their side; the hardware's order is argued where it is used. */
+#define barrier_compiler() asm volatile("" ::: "memory")
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What a packet does to its flow: state, status, deadline, counters. And which packets may begin one.
+ * The fields are shared with every other CPU that has a packet of the flow; nothing is locked. Two packets
+ * that race may lose one of two counts, or set the deadline to the earlier of two ticks that are one apart;
+ * status bits are only ever set, and a bit that a race loses is set again by the next packet.
+ */
+#ifndef CTNAT_CONNTRACK_H
+#define CTNAT_CONNTRACK_H
+
+#include "flow_tcp.h"
+#include "slot.h"
+
+/* A UDP flow is a stream when it still talks both ways 2 s after its first packet (nf_conntrack_proto_udp). */
+enum { UDP_STREAM_TICKS = 120 };
+
+inline_ void flow_count(struct flow *f, enum ct_dir dir, __u32 bytes)
+{
+	if (dir == CT_DIR_ORIGINAL) {
+		f->packets[0] += 1;
+		f->bytes[0] += bytes;
+	} else {
+		f->packets[1] += 1;
+		f->bytes[1] += bytes;
+	}
+}
+
+/*
+ * Lets the flow see the packet. TRACK_OK: state, status, deadline and counters are up to date. Followers
+ * are counted and prolong; what their headers would say of TCP nobody knows.
+ */
+inline_ enum track flow_track(struct __sk_buff *skb, struct flow *f, const struct packet *p, enum ct_dir dir,
+			      __u32 now, const struct settings *s)
+{
+	__u32 which;
+
+	if (p->proto == IPPROTO_TCP) {
+		if (!(p->flags & PACKET_FOLLOWER)) {
+			enum track track = tcp_flow_track(skb, f, p, dir, now, s);
+
+			if (track == TRACK_LAST)
+				counter_add(COUNTER_CLOSED, 1);
+			else if (track != TRACK_OK)
+				return track;
+		}
+	} else if (p->proto == IPPROTO_UDP) {
+		which = CT_TIMEOUT_UDP;
+		if (f->status & CT_SEEN_REPLY) {
+			if (!tick_before(now, f->created + UDP_STREAM_TICKS)) {
+				which = CT_TIMEOUT_UDP_STREAM;
+				flow_set_status(f, CT_ASSURED);
+			}
+		} else if (dir == CT_DIR_REPLY) {
+			flow_set_status(f, CT_SEEN_REPLY);
+		}
+		flow_prolong(f, now + timeout_of(s, which));
+	} else {
+		if (dir == CT_DIR_REPLY)
+			flow_set_status(f, CT_SEEN_REPLY);
+		flow_prolong(f, now + timeout_of(s, CT_TIMEOUT_ICMP));
+	}
+	flow_count(f, dir, p->length);
+	return TRACK_OK;
+}
+
+/* A new flow's protocol part: state and deadline. False: no flow begins with this packet. */
+inline_ bool flow_begin(struct __sk_buff *skb, struct flow *f, const struct packet *p, __u32 now,
+			const struct settings *s)
+{
+	if (p->proto == IPPROTO_TCP)
+		return tcp_flow_begin(skb, f, p, now, s);
+	if (p->proto == IPPROTO_UDP) {
+		f->deadline = now + timeout_of(s, CT_TIMEOUT_UDP);
+		return true;
+	}
+	f->state = p->icmp_type;
+	f->deadline = now + timeout_of(s, CT_TIMEOUT_ICMP);
+	return true;
+}
+
+#endif

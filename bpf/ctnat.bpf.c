@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Entry points only. A hook's program ends in a verdict or goes on to the program of enum call that its
+ * situation needs; the loader puts each under its index into the calls map by its name here:
+ * call_NAME4 and call_NAME6 for CALL_NAME.
+ */
+#include "hook.h"
+#include "icmp_error.h"
+#include "judge.h"
+#include "new.h"
+#include "sweep.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+SEC("tc")
+int ct_ingress(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, false);
+}
+
+SEC("tc")
+int ct_egress(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, false);
+}
+
+/* Interfaces without a link header: tun, WireGuard, PPP, IP tunnels. */
+SEC("tc")
+int ct_ingress_ip(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_INGRESS, 0, false);
+}
+
+SEC("tc")
+int ct_egress_ip(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_EGRESS, 0, false);
+}
+
+/* Bridges, bonds and VLANs over interfaces that are attached as well: their hooks saw the packet first. */
+SEC("tc")
+int ct_ingress_upper(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, true);
+}
+
+SEC("tc")
+int ct_egress_upper(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, true);
+}
+
+#define CALLS(v6, suffix)                                                                                            \
+	SEC("tc") int call_ingress##suffix(struct __sk_buff *skb)                                                    \
+	{                                                                                                            \
+		return hook(skb, HOOK_INGRESS, false, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);            \
+	}                                                                                                            \
+	SEC("tc") int call_egress##suffix(struct __sk_buff *skb)                                                     \
+	{                                                                                                            \
+		return hook(skb, HOOK_EGRESS, false, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);             \
+	}                                                                                                            \
+	SEC("tc") int call_egress_local##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                            \
+		return hook(skb, HOOK_EGRESS, true, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);              \
+	}                                                                                                            \
+	SEC("tc") int call_new_ingress##suffix(struct __sk_buff *skb)                                                \
+	{                                                                                                            \
+		return new_flow(skb, HOOK_INGRESS, v6);                                                              \
+	}                                                                                                            \
+	SEC("tc") int call_new_egress##suffix(struct __sk_buff *skb)                                                 \
+	{                                                                                                            \
+		return new_flow(skb, HOOK_EGRESS, v6);                                                               \
+	}                                                                                                            \
+	SEC("tc") int call_create_ingress##suffix(struct __sk_buff *skb)                                             \
+	{                                                                                                            \
+		return create_flow(skb, HOOK_INGRESS, v6);                                                           \
+	}                                                                                                            \
+	SEC("tc") int call_create_egress##suffix(struct __sk_buff *skb)                                              \
+	{                                                                                                            \
+		return create_flow(skb, HOOK_EGRESS, v6);                                                            \
+	}                                                                                                            \
+	SEC("tc") int call_claim_ingress##suffix(struct __sk_buff *skb)                                                     \
+	{                                                                                                                   \
+		return claim_flow(skb, HOOK_INGRESS, v6);                                                                          \
+	}                                                                                                                   \
+	SEC("tc") int call_claim_egress##suffix(struct __sk_buff *skb)                                                      \
+	{                                                                                                                   \
+		return claim_flow(skb, HOOK_EGRESS, v6);                                                                           \
+	}                                                                                                                   \
+	SEC("tc") int call_options_ingress##suffix(struct __sk_buff *skb)                                                   \
+	{                                                                                                                   \
+		return hook_options(skb, HOOK_INGRESS, v6);                                                                        \
+	}                                                                                                                   \
+	SEC("tc") int call_options_egress##suffix(struct __sk_buff *skb)                                                    \
+	{                                                                                                                   \
+		return hook_options(skb, HOOK_EGRESS, v6);                                                                         \
+	}                                                                                                                   \
+	SEC("tc") int call_judge_egress##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                            \
+		return judge_flow(skb, v6);                                                                          \
+	}                                                                                                            \
+	SEC("tc") int call_error_ingress##suffix(struct __sk_buff *skb)                                              \
+	{                                                                                                            \
+		return icmp_error(skb, HOOK_INGRESS, v6);                                                            \
+	}                                                                                                            \
+	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                            \
+		return icmp_error(skb, HOOK_EGRESS, v6);                                                             \
+	}
+
+CALLS(false, 4)
+CALLS(true, 6)
+
+/* Run by userspace with a struct sweep_request for a packet. */
+SEC("tc")
+int ct_sweep4(struct __sk_buff *skb)
+{
+	return sweep(skb, false);
+}
+
+SEC("tc")
+int ct_sweep6(struct __sk_buff *skb)
+{
+	return sweep(skb, true);
+}

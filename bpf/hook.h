@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The packet's walk through one hook: parse, find the flow, let it see the packet, translate. Everything
+ * that is not a packet of a known flow goes to another program (calls.h).
+ */
+#ifndef CTNAT_HOOK_H
+#define CTNAT_HOOK_H
+
+#include "calls.h"
+#include "conntrack.h"
+#include "create.h"
+#include "fragments.h"
+#include "translate.h"
+#include "verdict.h"
+
+/* Whether the frame is IP of this interface's own; if not, *verdict says how it ends. */
+inline_ bool frame_is_ours(struct __sk_buff *skb, const enum hook_dir at, int *verdict)
+{
+	*verdict = VERDICT_PASS;
+	if (at == HOOK_INGRESS && skb->pkt_type != 0) {
+		/* PACKET_HOST is 0. Broadcast, multicast, or for another host (bridged, promiscuous). */
+		*verdict = verdict_pass(skb, at, REASON_UNTRACKED_MULTICAST);
+		return false;
+	}
+	/* VLAN 0 is a priority tag: the frame is this interface's (IEEE 802.1Q clause 6.9) */
+	if (skb->vlan_present && (skb->vlan_tci & 0xfff)) {
+		*verdict = verdict_pass(skb, at, REASON_UNTRACKED_VLAN);
+		return false;
+	}
+	return true;
+}
+
+inline_ int frame_not_ip(struct __sk_buff *skb, const enum hook_dir at)
+{
+	bool vlan = skb->protocol == bpf_htons(ETH_P_8021Q) || skb->protocol == bpf_htons(ETH_P_8021AD);
+
+	return verdict_pass(skb, at, vlan ? REASON_UNTRACKED_VLAN : REASON_UNTRACKED_ETHERTYPE);
+}
+
+/*
+ * Parses, and gives a follower its ports. True: p names a tuple. False: *verdict says how the packet ends.
+ */
+inline_ bool hook_parse(struct __sk_buff *skb, const enum hook_dir at, struct packet *p, __u32 l2, __u32 now,
+			const struct settings *s, int *verdict, const bool v6)
+{
+	enum reason reason = packet_parse(skb, v6, l2, p);
+	__u32 zero = s->zero;
+
+	blur(p->proto, zero);
+	blur(p->kind, zero);
+	blur(p->flags, zero);
+	blur(p->l4, zero);
+	blur(p->length, zero);
+	blur(p->tcp_flags, zero);
+	blur(p->tcp_header, zero);
+	blur(p->payload, zero);
+
+	if (unlikely(reason)) {
+		*verdict = reason < REASON_DROP_FIRST
+				   ? verdict_pass(skb, at, reason)
+				   : verdict_unjudged(skb, at, p, reason, REASON_PASSED_INVALID, v6);
+		return false;
+	}
+	if (unlikely(p->flags & PACKET_FOLLOWER) && !fragment_recall(p, at, now, v6)) {
+		*verdict = verdict_unjudged(skb, at, p, REASON_DROP_FRAGMENT, REASON_PASSED_FRAGMENT, v6);
+		return false;
+	}
+	return true;
+}
+
+inline_ enum call call_again(const enum hook_dir at, bool local)
+{
+	return at == HOOK_INGRESS ? CALL_INGRESS : local ? CALL_EGRESS_LOCAL : CALL_EGRESS;
+}
+
+/* Hook of one direction. `local`: looks under KEY_LOCAL; only for packets of the host itself. */
+inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, bool upper, const bool again,
+		 const bool v6)
+{
+	__u32 now = clock_now(), tag = 0, slot;
+	struct settings *s = settings_get();
+	union tuple_key key;
+	struct tuple_ref *ref;
+	struct packet p;
+	struct flow *f;
+	enum track track;
+	enum ct_dir dir;
+	enum stage stage;
+	bool high, seen;
+	__u16 gen;
+	int verdict;
+
+	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
+		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
+		hop_go(skb, at == HOOK_INGRESS ? CALL_ERROR_INGRESS : CALL_ERROR_EGRESS, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
+	if (!again)
+		skb->cb[0] = 0; /* another filter's, or another host's */
+	if (!(hop_flags(skb) & HOP_OPTIONS) && unlikely(segment_has_options(skb, &p))) {
+		hop_begin(skb, l2, HOP_OPTIONS | (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
+		hop_go(skb, at == HOOK_INGRESS ? CALL_OPTIONS_INGRESS : CALL_OPTIONS_EGRESS, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
+	if (unlikely(p.flags & PACKET_FIRST))
+		fragment_remember(&p, at, now, v6);
+	if (at == HOOK_EGRESS || upper)
+		tag = skb->tc_index;
+	high = packet_key(&key, &p, tag, local, v6);
+	ref = tuple_find(&key, v6);
+	if (!ref)
+		goto miss;
+	slot = ref->slot;
+	gen = ref->gen;
+	f = flow_at(slot, v6);
+	if (!f || !flow_is_live(f, gen, now))
+		goto miss;
+	dir = form_dir(ref->form, high);
+	stage = form_stage(ref->form, high);
+	seen = tag_matches(tag, slot);
+	if (at == HOOK_EGRESS && !local && dir == CT_DIR_ORIGINAL && unlikely(f->flags & FLOW_AT_INGRESS)) {
+		/* born where the outgoing interface was not known: its source is to be judged here */
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
+		hop_go(skb, CALL_NEW_EGRESS, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
+	if (unlikely(stage == STAGE_DONE)) {
+		if (seen) {
+			tag_packet(skb, f, slot, at, upper);
+			return verdict_pass(skb, at, REASON_FORWARDED);
+		}
+		/*
+		 * It looks like a translated packet of that flow and is none. A local socket may have chosen
+		 * the port that the translation uses: its flow gets a key and a port of its own. Anybody
+		 * else's would be taken for the flow's.
+		 */
+		if (at == HOOK_EGRESS && !local && !skb->ingress_ifindex) {
+			hop_begin(skb, l2, HOP_LOCAL | (upper ? HOP_UPPER : 0), again);
+			hop_go(skb, CALL_EGRESS_LOCAL, v6);
+		}
+		return verdict_drop(skb, at, REASON_DROP_CLASH);
+	}
+	if (!seen) {
+		track = flow_track(skb, f, &p, dir, now, s);
+		if (unlikely(track == TRACK_REPLACE)) {
+			write_once(f->deadline, now - 1); /* expired from now on: NEW takes its place */
+			goto miss;
+		}
+		if (unlikely(track == TRACK_INVALID)) {
+			if (f->nat != NAT_NONE)
+				return verdict_drop(skb, at, REASON_DROP_INVALID);
+			return verdict_pass(skb, at, REASON_PASSED_INVALID);
+		}
+	}
+	if (!translate(skb, &p, f, gen, dir, at, v6))
+		return verdict_drop(skb, at, REASON_DROP_REWRITE);
+	tag_packet(skb, f, slot, at, upper);
+	return verdict_pass(skb, at, REASON_FORWARDED);
+miss:
+	hop_begin(skb, l2, (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
+	hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
+	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+}
+
+/* Reads a TCP segment's options, then the hook again. */
+inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	struct settings *s = settings_get();
+	struct packet p;
+	int verdict;
+
+	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), clock_now(), s, &verdict, v6))
+		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	segment_read_options(skb, &p);
+	hop_go(skb, call_again(at, hop_flags(skb) & HOP_LOCAL), v6);
+	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+}
+
+/* Where a hook's walk begins. An interface without a link header (l2 = 0) begins here as well. */
+inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper)
+{
+	int verdict;
+
+	if (!frame_is_ours(skb, at, &verdict))
+		return verdict;
+	if (at == HOOK_INGRESS && !upper)
+		skb->tc_index = 0; /* another host's, if it came over a virtual wire */
+	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
+		if (l2 == ETH_HLEN && !upper)
+			return hook(skb, at, false, ETH_HLEN, false, false, false);
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
+		hop_go(skb, call_again(at, false), false);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
+		hop_go(skb, call_again(at, false), true);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
+	return frame_not_ip(skb, at);
+}
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every map. Sizes here are defaults; the loader sets those that the configuration names.
+ * docs/data-model.md tells for each who writes, who reads and what evicts.
+ */
+#ifndef CTNAT_MAPS_H
+#define CTNAT_MAPS_H
+
+#include "compiler.h"
+
+enum {
+	FLOWS_DEFAULT = 262144,
+	FLOWS6_DEFAULT = 65536,
+	FRAGMENTS_MAX = 8192,
+	IFACES_MAX = 1024,
+	EXEMPT_MAX = 1024,
+};
+
+/* Flows, by slot. The loader adds BPF_F_MMAPABLE where the kernel has it (5.5). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOWS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct flow4);
+} flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOWS6_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct flow6);
+} flows6 SEC(".maps");
+
+/* Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOWS_DEFAULT * 2);
+	__type(key, struct tuple4_key);
+	__type(value, struct tuple_ref);
+} tuples4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOWS6_DEFAULT * 2);
+	__type(key, struct tuple6_key);
+	__type(value, struct tuple_ref);
+} tuples6 SEC(".maps");
+
+struct fragment4_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 id;
+	__u8 proto;
+	__u8 hook; /* enum hook_dir: the addresses are those at that hook */
+};
+
+struct fragment6_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be32 id;
+	__u8 proto;
+	__u8 hook;
+	__u16 pad;
+};
+
+/* What only the first fragment says. */
+struct fragment {
+	__be16 sport;
+	__be16 dport;
+	__u32 tick; /* when it was seen: an identifier is reused, RFC 4787 REQ-14 asks for no longer than 60 s */
+	__u8 kind;  /* enum icmp_kind */
+	__u8 pad[3];
+};
+
+/* An LRU: what it evicts costs one datagram, never a flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment4_key);
+	__type(value, struct fragment);
+} fragments4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment6_key);
+	__type(value, struct fragment);
+} fragments6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, IFACES_MAX);
+	__type(key, __u32);
+	__type(value, struct iface);
+} ifaces SEC(".maps");
+
+/* Two banks, so that a new set of rules is written beside the live one and taken by one store. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NAT_RULES_PER_BANK * 2);
+	__type(key, __u32);
+	__type(value, struct nat_rule);
+} nat_rules SEC(".maps");
+
+struct exempt4_key {
+	__u32 prefix;
+	__be32 addr;
+};
+
+struct exempt6_key {
+	__u32 prefix;
+	__be32 addr[4];
+};
+
+/* Destinations that are never source-translated. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, EXEMPT_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct exempt4_key);
+	__type(value, __u32);
+} exempt4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, EXEMPT_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct exempt6_key);
+	__type(value, __u32);
+} exempt6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASON_COUNT * HOOK_DIR_COUNT);
+	__type(key, __u32);
+	__type(value, struct metric);
+} metrics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NAT_RETRIES_BUCKETS);
+	__type(key, __u32);
+	__type(value, __u64);
+} nat_retries SEC(".maps");
+
+/* Where a CPU's search for a free slot goes on: a clock's hand (bpf/slot.h). */
+struct hand {
+	__u32 position;
+	__u32 full; /* searches left that give up early, because a long one just found nothing free */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2); /* IPv4, IPv6 */
+	__type(key, __u32);
+	__type(value, struct hand);
+} hands SEC(".maps");
+
+/* Programs that others go on to by tail call; the loader fills it, by enum call in calls.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 32);
+	__type(key, __u32);
+	__type(value, __u32);
+} calls SEC(".maps");
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Reads a packet's headers into struct packet: the only code that reads headers from packet memory.
+ * Nothing is believed: lengths that lie end in a reason, never in a read beyond the packet. Every reason
+ * that it returns is for the caller to judge; it never drops.
+ */
+#ifndef CTNAT_PACKET_H
+#define CTNAT_PACKET_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+
+#include "compiler.h"
+
+enum { IPPROTO_ICMPV6 = 58 }; /* linux/in6.h does not go with linux/in.h everywhere */
+
+inline_ bool proto_has_ports(__u8 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
+}
+
+enum packet_flags {
+	PACKET_FOLLOWER = 1 << 0,   /* fragment that is not the first: no L4 header */
+	PACKET_FIRST = 1 << 1,	    /* first fragment of several */
+	PACKET_ICMP_REPLY = 1 << 2, /* a query's answer: can't begin a flow */
+	PACKET_ICMP_ERROR = 1 << 3, /* quotes a packet; its tuple is not a flow's */
+};
+
+struct packet {
+	struct tuple6 tuple; /* IPv4: word 0 of the addresses */
+	__u32 l3;	     /* offset of the IP header */
+	__u32 l4;	     /* offset of the header behind it and its extensions */
+	__u32 length;	     /* of the IP packet, headers included */
+	__u32 fragment_id;   /* network order; IPv4's in the low half */
+	__u8 proto;
+	__u8 kind;  /* enum icmp_kind */
+	__u8 flags; /* enum packet_flags */
+	__u8 icmp_type;
+	/* TCP, host order */
+	__u32 seq;
+	__u32 ack;
+	__u32 payload; /* bytes */
+	__u16 window;
+	__u8 tcp_flags;
+	__u8 tcp_header; /* bytes, options included */
+};
+
+enum { PACKET_DIRECT_MAX = 4096 }; /* no header chain that is worth speed is longer */
+
+/* Reads n 32-bit words at an offset, from the linear part where they are there. False: the packet ends before. */
+inline_ bool packet_words(struct __sk_buff *skb, __u32 offset, __u32 *to, const __u32 n)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	hide(offset); /* verifier: the register that is bounded is the one that is added */
+	if (likely(offset < PACKET_DIRECT_MAX && data + offset + n * 4 <= end)) {
+		const __u32 *from = data + offset;
+
+		UNROLL
+		for (__u32 i = 0; i < n; i++)
+			to[i] = from[i];
+		return true;
+	}
+	return bpf_skb_load_bytes(skb, offset, to, n * 4) == 0;
+}
+
+inline_ __u8 icmp_kind4(__u8 type, __u8 *flags)
+{
+	switch (type) {
+	case 0:
+		*flags |= PACKET_ICMP_REPLY;
+		return ICMP_KIND_ECHO;
+	case 8:
+		return ICMP_KIND_ECHO;
+	case 14:
+		*flags |= PACKET_ICMP_REPLY;
+		return ICMP_KIND_TIMESTAMP;
+	case 13:
+		return ICMP_KIND_TIMESTAMP;
+	case 16:
+		*flags |= PACKET_ICMP_REPLY;
+		return ICMP_KIND_INFO;
+	case 15:
+		return ICMP_KIND_INFO;
+	case 18:
+		*flags |= PACKET_ICMP_REPLY;
+		return ICMP_KIND_ADDRESS;
+	case 17:
+		return ICMP_KIND_ADDRESS;
+	case 3: /* unreachable */
+	case 4: /* source quench */
+	case 5: /* redirect */
+	case 11: /* time exceeded */
+	case 12: /* parameter problem */
+		*flags |= PACKET_ICMP_ERROR;
+		return ICMP_KIND_NONE;
+	default:
+		return ICMP_KIND_NONE;
+	}
+}
+
+inline_ __u8 icmp_kind6(__u8 type, __u8 *flags)
+{
+	switch (type) {
+	case 129:
+		*flags |= PACKET_ICMP_REPLY;
+		return ICMP_KIND_ECHO;
+	case 128:
+		return ICMP_KIND_ECHO;
+	default:
+		if (type < 128)
+			*flags |= PACKET_ICMP_ERROR;
+		return ICMP_KIND_NONE;
+	}
+}
+
+/*
+ * The L4 header's part of the tuple. 0, or the reason why the packet can't be tracked.
+ * `left`: bytes of the IP packet from the L4 header on.
+ */
+inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const bool v6, __u32 left)
+{
+	__u32 w[5];
+
+	if (p->proto == IPPROTO_TCP) {
+		if (left < 20 || !packet_words(skb, p->l4, w, 5))
+			return REASON_DROP_TRUNCATED;
+		p->tcp_header = (bpf_ntohl(w[3]) >> 28) * 4;
+		if (p->tcp_header < 20 || p->tcp_header > left)
+			return REASON_DROP_TRUNCATED;
+		p->tuple.sport = (__be16)w[0];
+		p->tuple.dport = (__be16)(w[0] >> 16);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "words are taken apart as little endian"
+#endif
+		p->seq = bpf_ntohl(w[1]);
+		p->ack = bpf_ntohl(w[2]);
+		p->tcp_flags = w[3] >> 8;
+		p->window = bpf_ntohs((__be16)(w[3] >> 16));
+		p->payload = left - p->tcp_header;
+		return 0;
+	}
+	if (p->proto == IPPROTO_UDP) {
+		__u32 length;
+
+		if (left < 8 || !packet_words(skb, p->l4, w, 2))
+			return REASON_DROP_TRUNCATED;
+		length = bpf_ntohs((__be16)w[1]);
+		/* A GSO datagram's own length may be 0 or its first segment's; a first fragment has more than is here. */
+		if (length < 8 || (length > left && !(p->flags & PACKET_FIRST)))
+			if (!skb->gso_segs)
+				return REASON_DROP_TRUNCATED;
+		p->tuple.sport = (__be16)w[0];
+		p->tuple.dport = (__be16)(w[0] >> 16);
+		return 0;
+	}
+	if (p->proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+		if (left < 8 || !packet_words(skb, p->l4, w, 2))
+			return REASON_DROP_TRUNCATED;
+		p->icmp_type = w[0];
+		p->kind = v6 ? icmp_kind6(p->icmp_type, &p->flags) : icmp_kind4(p->icmp_type, &p->flags);
+		if (p->flags & PACKET_ICMP_ERROR)
+			return 0;
+		if (p->kind == ICMP_KIND_NONE)
+			return REASON_UNTRACKED_PROTO;
+		p->tuple.sport = p->tuple.dport = (__be16)w[1];
+		return 0;
+	}
+	return REASON_UNTRACKED_PROTO;
+}
+
+inline_ bool ipv4_is_untracked(__be32 saddr, __be32 daddr)
+{
+	/* RFC 1122 section 3.2.1.3: no source yet (DHCP), multicast, limited broadcast: nobody answers as a flow. */
+	return !saddr || (daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || daddr == 0xffffffff;
+}
+
+inline_ enum reason packet_parse4(struct __sk_buff *skb, __u32 l2, struct packet *p)
+{
+	__u32 w[5], header, fragment;
+
+	p->l3 = l2;
+	if (!packet_words(skb, l2, w, 5))
+		return REASON_DROP_TRUNCATED;
+	header = (w[0] & 0xf) * 4;
+	if ((w[0] & 0xf0) != 0x40 || header < 20)
+		return REASON_DROP_TRUNCATED;
+	p->length = bpf_ntohl(w[0]) & 0xffff;
+	if (!p->length) /* BIG TCP: longer than the field can say */
+		p->length = skb->len - l2;
+	if (p->length < header || p->length > skb->len - l2)
+		return REASON_DROP_TRUNCATED;
+	p->tuple.saddr[0] = w[3];
+	p->tuple.daddr[0] = w[4];
+	p->proto = w[2] >> 8;
+	p->l4 = l2 + header;
+	if (ipv4_is_untracked(w[3], w[4]))
+		return REASON_UNTRACKED_MULTICAST;
+	fragment = bpf_ntohl(w[1]) & 0x3fff;
+	if (unlikely(fragment)) {
+		p->fragment_id = w[1] & 0xffff;
+		if (fragment & 0x1fff) {
+			p->flags |= PACKET_FOLLOWER;
+			if (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMP)
+				return 0;
+			return REASON_UNTRACKED_PROTO;
+		}
+		p->flags |= PACKET_FIRST;
+	}
+	return packet_l4(skb, p, false, p->length - header);
+}
+
+inline_ bool ipv6_is_extension(__u8 next)
+{
+	return next == 0 || next == 43 || next == 60; /* hop-by-hop, routing, destination options */
+}
+
+enum { IPV6_EXTENSIONS_MAX = 6 };
+
+inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet *p)
+{
+	__u32 w[10], x[2], offset = 40, payload;
+	__u8 next;
+
+	p->l3 = l2;
+	if (!packet_words(skb, l2, w, 10))
+		return REASON_DROP_TRUNCATED;
+	if ((w[0] & 0xf0) != 0x60)
+		return REASON_DROP_TRUNCATED;
+	payload = bpf_ntohs((__be16)w[1]);
+	p->length = payload ? payload + 40 : skb->len - l2; /* 0: jumbogram or BIG TCP */
+	if (p->length > skb->len - l2)
+		return REASON_DROP_TRUNCATED;
+	UNROLL
+	for (int i = 0; i < 4; i++) {
+		p->tuple.saddr[i] = w[2 + i];
+		p->tuple.daddr[i] = w[6 + i];
+	}
+	/* RFC 4291: multicast is no flow; link-local (fe80::/10) never crosses a router; :: has no address yet. */
+	if ((w[6] & 0xff) == 0xff || (w[6] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+	    (w[2] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) || !(w[2] | w[3] | w[4] | w[5]))
+		return REASON_UNTRACKED_MULTICAST;
+	next = w[1] >> 16;
+	UNROLL
+	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+		if (next == 44) {
+			if (offset + 8 > p->length || !packet_words(skb, l2 + offset, x, 2))
+				return REASON_DROP_TRUNCATED;
+			next = x[0];
+			p->fragment_id = x[1];
+			offset += 8;
+			if (bpf_ntohl(x[0]) & 0xfff8) {
+				p->flags |= PACKET_FOLLOWER;
+				break;
+			}
+			if (bpf_ntohl(x[0]) & 1)
+				p->flags |= PACKET_FIRST;
+		} else if (ipv6_is_extension(next)) {
+			if (offset + 8 > p->length || !packet_words(skb, l2 + offset, x, 1))
+				return REASON_DROP_TRUNCATED;
+			next = x[0];
+			offset += (((x[0] >> 8) & 0xff) + 1) * 8;
+		} else {
+			break;
+		}
+	}
+	if (offset > p->length)
+		return REASON_DROP_TRUNCATED;
+	p->proto = next;
+	p->l4 = l2 + offset;
+	if (p->flags & PACKET_FOLLOWER) {
+		if (next == IPPROTO_TCP || next == IPPROTO_UDP || next == IPPROTO_ICMPV6)
+			return 0;
+		return REASON_UNTRACKED_PROTO;
+	}
+	if (ipv6_is_extension(next) || next == 44)
+		return REASON_DROP_TRUNCATED; /* a longer chain than any honest sender makes */
+	return packet_l4(skb, p, true, p->length - offset);
+}
+
+inline_ enum reason packet_parse(struct __sk_buff *skb, const bool v6, __u32 l2, struct packet *p)
+{
+	__builtin_memset(p, 0, sizeof(*p));
+	return v6 ? packet_parse6(skb, l2, p) : packet_parse4(skb, l2, p);
+}
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What is to become of a new flow: which rule speaks for it, and from that the reply tuple that it would
+ * like and the ports that it may have instead. Decides; claims nothing.
+ */
+#ifndef CTNAT_PLAN_H
+#define CTNAT_PLAN_H
+
+#include "calls.h"
+#include "clock.h"
+#include "slot.h"
+#include "tuple.h"
+
+struct plan {
+	struct tuple6 reply; /* with the port that is asked for first */
+	__u16 port_min;	     /* for the source's outside port, host order, inclusive */
+	__u16 port_max;
+	__u16 rule; /* id */
+	__u8 type;  /* enum nat_type */
+	bool keep_first; /* the first choice is inside the range */
+};
+
+enum {
+	RULE_NONE = 0xffffffff,	    /* all looked at, none matches */
+	RULE_UNFINISHED = 0xfffffffe, /* more to look at */
+};
+
+/* One branch for the whole address: sixteen of them in an unrolled search are too many for an old verifier. */
+inline_ bool prefix_matches(const __be32 *address, const __be32 *value, const __be32 *mask, const bool v6)
+{
+	__u32 differs = (address[0] & mask[0]) ^ value[0];
+
+	if (v6) {
+		differs |= (address[1] & mask[1]) ^ value[1];
+		differs |= (address[2] & mask[2]) ^ value[2];
+		differs |= (address[3] & mask[3]) ^ value[3];
+	}
+	return !differs;
+}
+
+inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u32 ifindex, const enum hook_dir at,
+			  const bool v6)
+{
+	__u16 port = bpf_ntohs(p->tuple.dport);
+
+	if (at == HOOK_INGRESS ? r->kind != NAT_RULE_DNAT
+			       : r->kind != NAT_RULE_SNAT && r->kind != NAT_RULE_MASQUERADE)
+		return false;
+	if (r->family != (v6 ? 6 : 4) || (r->ifindex && r->ifindex != ifindex) || (r->proto && r->proto != p->proto))
+		return false;
+	if (r->dport_max != 0xffff || r->dport_min)
+		if (!proto_has_ports(p->proto) || port < r->dport_min || port > r->dport_max)
+			return false;
+	return prefix_matches(p->tuple.saddr, r->saddr, r->smask, v6) &&
+	       prefix_matches(p->tuple.daddr, r->daddr, r->dmask, v6);
+}
+
+/* The first rule from `cursor` on that matches: its index in nat_rules, RULE_NONE or RULE_UNFINISHED. */
+inline_ __u32 rule_search(const struct settings *s, const struct packet *p, __u32 ifindex, __u32 cursor,
+			  const enum hook_dir at, const bool v6)
+{
+	__u32 base = s->rule_bank ? NAT_RULES_PER_BANK : 0, count = s->rule_count;
+
+	if (cursor >= count)
+		return RULE_NONE;
+	UNROLL
+	for (__u32 i = 0; i < RULE_SCAN_STEP; i++) {
+		__u32 index = base + cursor + i;
+		struct nat_rule *r;
+
+		if (cursor + i >= count)
+			return RULE_NONE;
+		r = bpf_map_lookup_elem(&nat_rules, &index);
+		if (!r)
+			return RULE_NONE;
+		if (rule_matches(r, p, ifindex, at, v6))
+			return index;
+	}
+	return cursor + RULE_SCAN_STEP >= count ? RULE_NONE : RULE_UNFINISHED;
+}
+
+inline_ bool destination_is_exempt(const struct packet *p, const bool v6)
+{
+	if (v6) {
+		struct exempt6_key key = {.prefix = 128};
+
+		address_copy(key.addr, p->tuple.daddr, true);
+		return bpf_map_lookup_elem(&exempt6, &key);
+	} else {
+		struct exempt4_key key = {.prefix = 32, .addr = p->tuple.daddr[0]};
+
+		return bpf_map_lookup_elem(&exempt4, &key);
+	}
+}
+
+/* The same for one inside host whatever it talks to (RFC 4787 REQ-2, paired pooling). */
+inline_ __u32 host_hash(const __be32 *address, const bool v6)
+{
+	__u32 h = address[0];
+
+	if (v6)
+		h ^= address[1] * 0x9e3779b1 ^ address[2] * 0x85ebca77 ^ address[3] * 0xc2b2ae3d;
+	h ^= h >> 16;
+	h *= 0x7feb352d;
+	h ^= h >> 15;
+	h *= 0x846ca68b;
+	return h ^ (h >> 16);
+}
+
+/* An address of the range min..max, which differs in the last 32 bits only. */
+inline_ void range_pick(__be32 *to, const __be32 *min, const __be32 *max, const __be32 *host, const bool v6)
+{
+	const int last = v6 ? 3 : 0;
+	__u32 low = bpf_ntohl(min[last]), span = bpf_ntohl(max[last]) - low;
+
+	address_copy(to, min, v6);
+	if (span)
+		to[last] = bpf_htonl(low + (span == 0xffffffff ? host_hash(host, v6) : host_hash(host, v6) % (span + 1)));
+}
+
+/*
+ * Ports stay in their class where no range is given: a server may tell trusted clients by a port below
+ * 1024 (RFC 4787 REQ-3a). The bounds are Netfilter's. An ICMP identifier has no classes.
+ */
+inline_ void port_class(struct plan *plan, __u8 proto, __u16 port)
+{
+	if (!proto_has_ports(proto)) {
+		plan->port_min = 0;
+		plan->port_max = 0xffff;
+	} else if (port < 512) {
+		plan->port_min = 1;
+		plan->port_max = 511;
+	} else if (port < 1024) {
+		plan->port_min = 600;
+		plan->port_max = 1023;
+	} else {
+		plan->port_min = 1024;
+		plan->port_max = 0xffff;
+	}
+}
+
+inline_ void plan_ports(struct plan *plan, const struct packet *p, __u16 min, __u16 max)
+{
+	__u16 port = bpf_ntohs(p->tuple.sport);
+
+	port_class(plan, p->proto, port);
+	if ((min || max) && proto_has_ports(p->proto)) {
+		plan->port_min = min;
+		plan->port_max = max;
+		plan->keep_first = port >= min && port <= max;
+	} else {
+		plan->keep_first = true;
+	}
+}
+
+/* No translation; also the start of every other plan. */
+inline_ void plan_plain(struct plan *plan, const struct packet *p, const bool v6)
+{
+	__builtin_memset(plan, 0, sizeof(*plan));
+	tuple_reverse(&plan->reply, &p->tuple, v6);
+	plan_ports(plan, p, 0, 0);
+}
+
+/* Where a port forward leads; a range of ports is shifted as a whole when both are as long. */
+inline_ void plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r, const bool v6)
+{
+	__u32 span = r->to_port_max - r->to_port_min, offset;
+
+	plan->type = NAT_DNAT;
+	plan->rule = r->id;
+	range_pick(plan->reply.saddr, r->to_min, r->to_max, p->tuple.saddr, v6);
+	if (r->to_port_min && proto_has_ports(p->proto)) {
+		offset = bpf_ntohs(p->tuple.dport) - r->dport_min;
+		if (span != (__u32)r->dport_max - r->dport_min)
+			offset = span ? bpf_get_prandom_u32() % (span + 1) : 0;
+		plan->reply.sport = bpf_htons(r->to_port_min + offset);
+	}
+}
+
+inline_ void plan_source(struct plan *plan, const struct packet *p, const struct nat_rule *r, const bool v6)
+{
+	plan->type = NAT_SNAT;
+	plan->rule = r->id;
+	range_pick(plan->reply.daddr, r->to_min, r->to_max, p->tuple.saddr, v6);
+	plan_ports(plan, p, r->to_port_min, r->to_port_max);
+}
+
+/* False: the interface has no address to give. */
+inline_ bool plan_masquerade(struct plan *plan, const struct packet *p, const struct iface *iface,
+			     const struct nat_rule *r, const bool v6)
+{
+	const __be32 *address = v6 ? iface->addr6 : &iface->addr4;
+
+	plan->type = NAT_MASQUERADE;
+	if (v6 ? !(address[0] | address[1] | address[2] | address[3]) : !address[0])
+		return false;
+	address_copy(plan->reply.daddr, address, v6);
+	if (r) {
+		plan->rule = r->id;
+		plan_ports(plan, p, r->to_port_min, r->to_port_max);
+	} else {
+		plan_ports(plan, p, iface->port_min, iface->port_max);
+	}
+	return true;
+}
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The flow table: an array of slots, found through the tuple maps. This file hands slots out, tears flows
+ * down and says when a reference is good.
+ *
+ * Ownership without compare-and-swap (4.19 has only an atomic add that returns nothing): a counter that is
+ * added to and then read. Of all that have added and not yet taken back, at most one can read 1: had A read
+ * 1 and then B, A's addition would still be in the sum that B read. Two that come together may both read 2
+ * and both take their addition back: nobody gets it, which every caller here can bear. Additions and the
+ * read are to the same word, so coherence alone orders them, on any CPU.
+ *
+ * A slot in use keeps claim = 1. It is torn down only by whoever holds its kill half:
+ *   status = 0 (no packet matches any more), keys deleted, gen + 1, claim released, kill released.
+ * Others that meet a key of a flow in teardown never delete it themselves: they would take the key from
+ * whoever claims the tuple next. They look again (conntrack.h).
+ *
+ * A reader may hold a reference while the slot gets a new owner. It copies what it needs and then looks at
+ * the generation once more; what it writes afterwards (deadline, counters, TCP state) can in the worst
+ * case touch a flow born in this instant: a count too many, a deadline that the next packet sets again.
+ */
+#ifndef CTNAT_SLOT_H
+#define CTNAT_SLOT_H
+
+#include "clock.h"
+#include "metrics.h"
+#include "tuple.h"
+
+enum { LOCK_CLAIM = 1, LOCK_KILL = 1 << 16, LOCK_CLAIM_MASK = 0xffff };
+
+inline_ struct flow *flow_at(__u32 slot, const bool v6)
+{
+	return v6 ? bpf_map_lookup_elem(&flows6, &slot) : bpf_map_lookup_elem(&flows4, &slot);
+}
+
+inline_ void flow_tuple(const struct flow *f, enum ct_dir dir, struct tuple6 *to, const bool v6)
+{
+	if (v6) {
+		const struct tuple6 *t = dir ? &((const struct flow6 *)f)->tuple[1] : &((const struct flow6 *)f)->tuple[0];
+
+		*to = *t;
+	} else {
+		const struct tuple4 *t = dir ? &((const struct flow4 *)f)->tuple[1] : &((const struct flow4 *)f)->tuple[0];
+
+		to->saddr[0] = t->saddr;
+		to->daddr[0] = t->daddr;
+		to->sport = t->sport;
+		to->dport = t->dport;
+	}
+}
+
+inline_ void flow_set_tuple(struct flow *f, const enum ct_dir dir, const struct tuple6 *from, const bool v6)
+{
+	if (v6) {
+		((struct flow6 *)f)->tuple[dir] = *from;
+	} else {
+		struct tuple4 *t = &((struct flow4 *)f)->tuple[dir];
+
+		t->saddr = from->saddr[0];
+		t->daddr = from->daddr[0];
+		t->sport = from->sport;
+		t->dport = from->dport;
+	}
+}
+
+inline_ bool flow_is_live(const struct flow *f, __u16 gen, __u32 now)
+{
+	return read_once(f->gen) == gen && (read_once(f->status) & CT_CONFIRMED) &&
+	       !tick_before(read_once(f->deadline), now);
+}
+
+/*
+ * Claims a free slot, with both halves: until the flow is complete nobody may tear it down, or a key that
+ * is inserted after the teardown would lead nowhere for ever.
+ */
+inline_ bool slot_try_claim(struct flow *f)
+{
+	__sync_fetch_and_add(&f->lock, LOCK_CLAIM + LOCK_KILL);
+	if (read_once(f->lock) == LOCK_CLAIM + LOCK_KILL)
+		return true;
+	__sync_fetch_and_add(&f->lock, -(LOCK_CLAIM + LOCK_KILL));
+	return false;
+}
+
+/* The flow is complete: from now on it lives and dies like any other. */
+inline_ void slot_publish(struct flow *f)
+{
+	__sync_fetch_and_add(&f->lock, -LOCK_KILL);
+}
+
+/* Gives back a claimed slot whose flow was not to be; its keys are released already. */
+inline_ void slot_abandon(struct flow *f)
+{
+	write_once(f->status, 0);
+	f->gen += 1;
+	barrier_compiler();
+	__sync_fetch_and_add(&f->lock, -(LOCK_CLAIM + LOCK_KILL));
+}
+
+inline_ bool flow_try_kill(struct flow *f)
+{
+	__sync_fetch_and_add(&f->lock, LOCK_KILL);
+	if (read_once(f->lock) >> 16 == 1)
+		return true;
+	__sync_fetch_and_add(&f->lock, -LOCK_KILL);
+	return false;
+}
+
+inline_ void flow_unkill(struct flow *f)
+{
+	__sync_fetch_and_add(&f->lock, -LOCK_KILL);
+}
+
+/* The key flags of a flow's original tuple, and of its others. */
+inline_ __u8 flow_key_flags(const struct flow *f)
+{
+	/* for ICMP the state is the request's type: 8, 13, 15, 17; ICMPv6: 128 */
+	if (f->proto != IPPROTO_ICMP && f->proto != IPPROTO_ICMPV6)
+		return 0;
+	switch (f->state) {
+	case 13:
+		return kind_key_flags(ICMP_KIND_TIMESTAMP);
+	case 15:
+		return kind_key_flags(ICMP_KIND_INFO);
+	case 17:
+		return kind_key_flags(ICMP_KIND_ADDRESS);
+	default:
+		return kind_key_flags(ICMP_KIND_ECHO);
+	}
+}
+
+/*
+ * Tears down a flow whose kill half the caller holds: both directions and the mapping go, or none
+ * (invariant 5). Releases everything.
+ */
+inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
+{
+	__u8 key_flags = flow_key_flags(f);
+	union tuple_key key;
+	struct tuple6 original, reply;
+
+	write_once(f->status, 0);
+	flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
+	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0), f->zone, v6);
+	tuple_release(&key, v6);
+	if (f->nat != NAT_NONE) {
+		tuple_key(&key, &reply, f->proto, key_flags, f->zone, v6);
+		tuple_release(&key, v6);
+		if (f->flags & FLOW_MIDDLE_KEY) {
+			/* source as it came, destination as it leaves */
+			address_copy(original.daddr, reply.saddr, v6);
+			original.dport = reply.sport;
+			tuple_key(&key, &original, f->proto, key_flags | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK, v6);
+			tuple_release(&key, v6);
+		}
+	}
+	f->gen += 1;
+	barrier_compiler();
+	__sync_fetch_and_add(&f->lock, -LOCK_CLAIM);
+	__sync_fetch_and_add(&f->lock, -LOCK_KILL);
+}
+
+/* Whether a sweep or a search may take the flow: long enough past its deadline (TICK_GRACE). */
+inline_ bool flow_is_dead(const struct flow *f, __u32 now)
+{
+	return tick_before(read_once(f->deadline) + TICK_GRACE, now);
+}
+
+/*
+ * Tears down what a packet found expired under a key that it needs. There is no grace here: the flow is
+ * judged by the packet's own clock, and whoever else might still be prolonging it holds a packet of the
+ * same tuple, which then belongs to the new flow just as well. False: somebody else is at it.
+ */
+inline_ bool flow_kill_expired(struct flow *f, __u32 slot, __u16 gen, __u32 now, const bool v6)
+{
+	if (!flow_try_kill(f))
+		return false;
+	if (read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED) || !tick_before(read_once(f->deadline), now)) {
+		flow_unkill(f);
+		return false;
+	}
+	flow_teardown(f, slot, v6);
+	counter_add(COUNTER_REPLACED, 1);
+	return true;
+}
+
+enum { SLOT_NONE = 0xffffffff };
+
+/* Long searches that found nothing free make the next ones short: the table is full, walking it again is waste. */
+enum { HAND_FULL_SKIP = 64 };
+
+/* Claims the first free of the SLOT_SCAN_STEP slots from `position` on. */
+inline_ __u32 slot_claim_free(__u32 position, __u32 slots, const bool v6)
+{
+	UNROLL
+	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
+		__u32 slot = position + i;
+		struct flow *f;
+
+		if (slot >= slots)
+			break;
+		f = flow_at(slot, v6);
+		if (f && !read_once(f->lock) && slot_try_claim(f))
+			return slot;
+	}
+	return SLOT_NONE;
+}
+
+/* Whether a flow may give its slot to another one: it is over, or (`evict`) it has seen no reply. */
+inline_ bool flow_gives_way(const struct flow *f, __u32 now, bool evict)
+{
+	__u16 status = read_once(f->status);
+
+	return (status & CT_CONFIRMED) && (flow_is_dead(f, now) || (evict && !(status & CT_SEEN_REPLY)));
+}
+
+inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, bool evict, const bool v6)
+{
+	UNROLL
+	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
+		__u32 slot = position + i;
+		struct flow *f;
+
+		if (slot >= slots)
+			break;
+		f = flow_at(slot, v6);
+		if (f && flow_gives_way(f, now, evict))
+			return slot;
+	}
+	return SLOT_NONE;
+}
+
+/*
+ * Moves this CPU's hand over the next slots and claims a free one. Failing that, a flow found dead is torn
+ * down and its slot taken; and where `evict` says that the search has gone far enough to call the table
+ * full, an unreplied flow (never one that has seen a reply: invariant 7). SLOT_NONE: go on, or give up.
+ *
+ * The hand goes round like a clock's, so a flow that was just born behind it has the whole table's length
+ * of time to see its reply before it is looked at.
+ */
+inline_ __u32 slot_search(__u32 now, __u32 slots, bool evict, const bool v6)
+{
+	__u32 which = v6, position, slot;
+	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
+	struct flow *f;
+	bool dead;
+
+	if (!hand)
+		return SLOT_NONE;
+	position = hand->position;
+	if (position >= slots)
+		position = 0;
+	slot = slot_claim_free(position, slots, v6);
+	if (slot != SLOT_NONE) {
+		hand->position = slot + 1;
+		hand->full = 0;
+		return slot;
+	}
+	hand->position = position + SLOT_SCAN_STEP;
+	if (evict)
+		hand->full = HAND_FULL_SKIP;
+	else if (hand->full)
+		evict = true;
+	slot = slot_find_victim(position, slots, now, evict, v6);
+	if (slot == SLOT_NONE)
+		return SLOT_NONE;
+	f = flow_at(slot, v6);
+	if (!f || !flow_try_kill(f))
+		return SLOT_NONE;
+	if (!flow_gives_way(f, now, evict)) {
+		flow_unkill(f);
+		return SLOT_NONE;
+	}
+	dead = flow_is_dead(f, now);
+	if (!dead && hand->full)
+		hand->full -= 1;
+	counter_add(dead ? COUNTER_REPLACED : COUNTER_EVICTED, 1);
+	flow_teardown(f, slot, v6);
+	return slot_try_claim(f) ? slot : SLOT_NONE;
+}
+
+#endif

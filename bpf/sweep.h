@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The sweep, run by userspace through BPF_PROG_TEST_RUN: the kernel walks the slots and tears down what is
+ * over, nothing is copied out, and every deadline is looked at again under the flow's kill half. The
+ * request lies in the "packet" and keeps the cursor, so that one call with `repeat` walks the whole table,
+ * on 4.19 too. A run ends at its first victim: teardown then stands in the program once.
+ */
+#ifndef CTNAT_SWEEP_H
+#define CTNAT_SWEEP_H
+
+#include "slot.h"
+#include "verdict.h"
+
+inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now, const bool v6)
+{
+	struct tuple6 reply;
+
+	switch (r->mode) {
+	case SWEEP_EXPIRED:
+		return flow_is_dead(f, now);
+	case SWEEP_ALL:
+		return true;
+	case SWEEP_ONE:
+		return f->gen == r->gen && slot == r->slot;
+	case SWEEP_ADDRESS:
+		if (f->nat != NAT_MASQUERADE || f->ifindex != r->ifindex)
+			return false;
+		flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+		return !address_equal(reply.daddr, r->addr, v6);
+	default:
+		return false;
+	}
+}
+
+inline_ int sweep(struct __sk_buff *skb, const bool v6)
+{
+	struct sweep_request *r = (void *)(long)skb->data;
+	__u32 now = clock_now(), cursor, limit, victim = SLOT_NONE, looked = 0, live = 0;
+	struct flow *f;
+
+	if ((void *)(r + 1) > (void *)(long)skb->data_end)
+		return VERDICT_DROP;
+	cursor = r->cursor;
+	limit = r->limit;
+	UNROLL_LONG
+	for (__u32 i = 0; i < SWEEP_SCAN_STEP; i++) {
+		__u32 slot = cursor + i;
+
+		if (slot >= limit)
+			break;
+		f = flow_at(slot, v6);
+		if (!f)
+			break;
+		looked++;
+		if (!(read_once(f->status) & CT_CONFIRMED))
+			continue;
+		if (sweep_wants(f, r, slot, now, v6)) {
+			victim = slot;
+			break;
+		}
+		live++;
+	}
+	r->cursor = cursor + looked;
+	r->looked += looked;
+	r->live += live;
+	if (victim == SLOT_NONE)
+		return VERDICT_PASS;
+	f = flow_at(victim, v6);
+	if (!f || !flow_try_kill(f))
+		return VERDICT_PASS;
+	/* invariant 7: a packet may have come since */
+	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, victim, now, v6)) {
+		r->live += 1;
+		flow_unkill(f);
+		return VERDICT_PASS;
+	}
+	flow_teardown(f, victim, v6);
+	counter_add(r->mode == SWEEP_EXPIRED ? COUNTER_EXPIRED : COUNTER_DELETED, 1);
+	r->deleted += 1;
+	return VERDICT_PASS;
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Translation of a packet whose flow is known. A flow's two tuples say everything: a packet of direction d
+ * leaves as the reverse of the other direction's tuple. Ingress changes the destination, before the routing
+ * decision; egress the source, after it (a source of the router's own would be refused in between). SNAT,
+ * DNAT, masquerade and both at once are this one step.
+ */
+#ifndef CTNAT_TRANSLATE_H
+#define CTNAT_TRANSLATE_H
+
+#include "calls.h"
+#include "rewrite.h"
+#include "slot.h"
+#include "verdict.h"
+
+/*
+ * What ingress tells egress about the packet, in skb->tc_index: the field survives forwarding and
+ * fragmentation, and belongs to classifiers alone. It is bound to the flow, so that a packet that was
+ * wrapped or unwrapped in between is not taken for the one that was seen.
+ */
+enum {
+	TAG_SEEN = 1 << 15,
+	TAG_MIDDLE = 1 << 14, /* look the packet up under KEY_MIDDLE */
+	TAG_SLOT_MASK = KEY_MIDDLE_SLOT_MASK,
+};
+
+inline_ bool tag_matches(__u32 tag, __u32 slot)
+{
+	return (tag & TAG_SEEN) && (tag & TAG_SLOT_MASK) == (slot & TAG_SLOT_MASK);
+}
+
+/* The tuple key under which a hook finds a packet; returns whether its source is endpoint 1. */
+inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag, bool local, const bool v6)
+{
+	__u8 flags = kind_key_flags(p->kind);
+
+	if (tag & TAG_MIDDLE) /* the slot stands in for the zone: two flows may look alike between the hooks */
+		return tuple_key(key, &p->tuple, p->proto, flags | KEY_MIDDLE, tag & TAG_SLOT_MASK, v6);
+	return tuple_key(key, &p->tuple, p->proto, flags | (local ? KEY_LOCAL : 0), 0, v6);
+}
+
+/*
+ * Gives the packet this hook's side of its translation. False: it could not be written, or the flow went
+ * away while it was read.
+ */
+inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen, enum ct_dir dir,
+		       const enum hook_dir at, const bool v6)
+{
+	struct tuple6 other;
+
+	flow_tuple(f, dir == CT_DIR_ORIGINAL ? CT_DIR_REPLY : CT_DIR_ORIGINAL, &other, v6);
+	barrier_compiler();
+	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
+		return false;
+	if (at == HOOK_INGRESS) {
+		if (address_equal(p->tuple.daddr, other.saddr, v6) && p->tuple.dport == other.sport)
+			return true;
+		return rewrite_side(skb, p, SIDE_DESTINATION, other.saddr, other.sport, v6) == 0;
+	}
+	if (address_equal(p->tuple.saddr, other.daddr, v6) && p->tuple.sport == other.dport)
+		return true;
+	return rewrite_side(skb, p, SIDE_SOURCE, other.daddr, other.dport, v6) == 0;
+}
+
+/* Ingress: leaves word for egress. Egress: takes it away, the packet may reach another host's hooks with it. */
+inline_ void tag_packet(struct __sk_buff *skb, const struct flow *f, __u32 slot, const enum hook_dir at, bool upper)
+{
+	if (at == HOOK_INGRESS)
+		skb->tc_index = TAG_SEEN | (f->flags & FLOW_MIDDLE_KEY ? TAG_MIDDLE : 0) | (slot & TAG_SLOT_MASK);
+	else if (!upper && skb->tc_index)
+		skb->tc_index = 0;
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Tuples, their keys, and what a key that was found says of the packet. In C both families use struct
+ * tuple6; IPv4 keeps its address in word 0. `v6` is a constant wherever these are inlined.
+ */
+#ifndef CTNAT_TUPLE_H
+#define CTNAT_TUPLE_H
+
+#include "maps.h"
+#include "packet.h"
+
+/* A key of either family, as it lies on the stack. */
+union tuple_key {
+	struct tuple4_key v4;
+	struct tuple6_key v6;
+};
+
+inline_ bool address_equal(const __be32 *a, const __be32 *b, const bool v6)
+{
+	if (a[0] != b[0])
+		return false;
+	return !v6 || (a[1] == b[1] && a[2] == b[2] && a[3] == b[3]);
+}
+
+inline_ void address_copy(__be32 *to, const __be32 *from, const bool v6)
+{
+	to[0] = from[0];
+	if (v6) {
+		to[1] = from[1];
+		to[2] = from[2];
+		to[3] = from[3];
+	}
+}
+
+inline_ bool address_above(const __be32 *a, const __be32 *b, const bool v6)
+{
+	if (a[0] != b[0] || !v6)
+		return a[0] > b[0];
+	if (a[1] != b[1])
+		return a[1] > b[1];
+	if (a[2] != b[2])
+		return a[2] > b[2];
+	return a[3] > b[3];
+}
+
+/* The same packet going back: what a reply to t looks like. */
+inline_ void tuple_reverse(struct tuple6 *to, const struct tuple6 *t, const bool v6)
+{
+	address_copy(to->saddr, t->daddr, v6);
+	address_copy(to->daddr, t->saddr, v6);
+	to->sport = t->dport;
+	to->dport = t->sport;
+}
+
+/*
+ * Makes the key of a tuple; returns whether the source became endpoint 1. Endpoints are ordered as numbers
+ * in memory order: any order serves, as long as both directions agree.
+ */
+inline_ bool tuple_key(union tuple_key *key, const struct tuple6 *t, __u8 proto, __u8 flags, __u16 zone, const bool v6)
+{
+	bool high = address_above(t->saddr, t->daddr, v6) ||
+		    (address_equal(t->saddr, t->daddr, v6) && t->sport > t->dport);
+
+	if (v6) {
+		struct tuple6_key *k = &key->v6;
+
+		address_copy(k->addr[0], high ? t->daddr : t->saddr, true);
+		address_copy(k->addr[1], high ? t->saddr : t->daddr, true);
+		k->port[0] = high ? t->dport : t->sport;
+		k->port[1] = high ? t->sport : t->dport;
+		k->proto = proto;
+		k->flags = flags;
+		k->zone = zone;
+	} else {
+		struct tuple4_key *k = &key->v4;
+
+		k->addr[0] = high ? t->daddr[0] : t->saddr[0];
+		k->addr[1] = high ? t->saddr[0] : t->daddr[0];
+		k->port[0] = high ? t->dport : t->sport;
+		k->port[1] = high ? t->sport : t->dport;
+		k->proto = proto;
+		k->flags = flags;
+		k->zone = zone;
+	}
+	return high;
+}
+
+inline_ __u8 kind_key_flags(__u8 kind)
+{
+	return kind << KEY_ICMP_SHIFT;
+}
+
+inline_ struct tuple_ref *tuple_find(const union tuple_key *key, const bool v6)
+{
+	return v6 ? bpf_map_lookup_elem(&tuples6, &key->v6) : bpf_map_lookup_elem(&tuples4, &key->v4);
+}
+
+/* 0, -EEXIST: the tuple is another flow's, -E2BIG/-ENOMEM: no room, -EBUSY: try again. One atomic insert. */
+inline_ long tuple_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+{
+	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_NOEXIST)
+		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_NOEXIST);
+}
+
+inline_ long tuple_replace(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+{
+	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_EXIST)
+		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_EXIST);
+}
+
+inline_ void tuple_release(const union tuple_key *key, const bool v6)
+{
+	if (v6)
+		bpf_map_delete_elem(&tuples6, &key->v6);
+	else
+		bpf_map_delete_elem(&tuples4, &key->v4);
+}
+
+/* How far a packet of a translated flow is on its way through the two hooks. */
+enum stage {
+	STAGE_WIRE,   /* as it arrived: nothing translated. The only stage of an untranslated flow */
+	STAGE_MIDDLE, /* destination translated, source to be */
+	STAGE_DONE,   /* as it leaves */
+};
+
+/* `high`: tuple_key()'s word about the packet that found the key. */
+inline_ enum ct_dir form_dir(__u8 form, bool high)
+{
+	bool same = high == !!(form & FORM_SOURCE_HIGH);
+
+	if (form & (FORM_ORIGINAL | FORM_MIDDLE))
+		return same ? CT_DIR_ORIGINAL : CT_DIR_REPLY;
+	return same ? CT_DIR_REPLY : CT_DIR_ORIGINAL;
+}
+
+inline_ enum stage form_stage(__u8 form, bool high)
+{
+	bool same = high == !!(form & FORM_SOURCE_HIGH);
+
+	if (form & FORM_MIDDLE)
+		return STAGE_MIDDLE;
+	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
+		return STAGE_WIRE;
+	return same ? STAGE_WIRE : STAGE_DONE;
+}
+
+#endif
