@@ -205,6 +205,7 @@ const GENERAL_HINTS: Record<string, string> = {
 
 /** Errors that the kernel or libbpf return although no errno.h names them, and some that libuv has no words for. */
 const UNLISTED_ERRORS: Record<number, readonly [string, string]> = {
+  77: ['EBADFD', 'file descriptor in bad state'],
   126: ['ENOKEY', 'required key not available'],
   524: ['ENOTSUPP', 'operation is not supported by this kernel object'],
   4000: ['LIBBPF_ERRNO__LIBELF', 'libelf failed'],

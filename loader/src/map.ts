@@ -293,7 +293,7 @@ export class BpfMap {
    * Where the kernel has no batches (before Linux 5.6, or for this type) the entries are read one by one.
    */
   *lookupBatch(count: number): Generator<Batch, void, undefined> {
-    if (batchSupported(this)) yield* lookupInBatches(this, count);
+    if (this.#walksInBatches) yield* lookupInBatches(this, count);
     else yield* this.#collect(count);
   }
 

@@ -170,11 +170,14 @@ function exists(path: string): boolean {
   }
 }
 
+/** Step by step: Node's recursive mkdir does not return where the kernel answers ENOENT, as in /proc. */
 function makeDirectory(path: string, verb: string): void {
+  if (exists(path)) return;
+  if (dirname(path) !== path) makeDirectory(dirname(path), verb);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    throw nodeError(`${verb} "${path}"`, error);
+    if (!exists(path)) throw nodeError(`${verb} "${path}"`, error);
   }
 }
 

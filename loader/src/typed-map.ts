@@ -87,12 +87,6 @@ export class TypedMap<K, V> {
   /** Walks over the entries; see BpfMap.entries(). */
   *entries(): Generator<[key: K, value: V], void, undefined> {
     this.#checkWhole();
-    if (this.map.type === 'lpm_trie') {
-      for (const [key, value] of this.map.entries()) {
-        yield [this.#key.read(viewOf(key), 0), this.#value.read(viewOf(value), 0)];
-      }
-      return;
-    }
     for (const { keys, values, count } of this.map.lookupBatch(BATCH_ENTRIES)) {
       yield* this.#decode(keys, values, count);
     }
