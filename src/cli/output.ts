@@ -13,11 +13,14 @@ export class OutputClosed extends Error {
 
 export class Output {
   readonly #stream: Writable;
+  /** Ends the write that is under way. */
+  #abandon: () => void = () => {};
 
   constructor(stream: Writable) {
     this.#stream = stream;
     // A write's error is also an event, which would end the process; the write's callback tells it.
     stream.on('error', () => {});
+    stream.on('close', () => this.#abandon());
   }
 
   /** Colour and progress are only for a terminal. */
@@ -29,6 +32,7 @@ export class Output {
   write(text: string): Promise<void> {
     if (text === '') return Promise.resolve();
     return new Promise((resolve, reject) => {
+      this.#abandon = () => reject(new OutputClosed());
       this.#stream.write(text, (error) => (error ? reject(writeError(error)) : resolve()));
     });
   }

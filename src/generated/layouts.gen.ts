@@ -80,6 +80,10 @@ export const Call = {
   CLAIM_INGRESS: 20,
   /** C: CALL_CLAIM_EGRESS. */
   CLAIM_EGRESS: 22,
+  /** TCP options that say something; then the hook again (C: CALL_OPTIONS_INGRESS) */
+  OPTIONS_INGRESS: 24,
+  /** C: CALL_OPTIONS_EGRESS. */
+  OPTIONS_EGRESS: 26,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -1195,7 +1199,7 @@ export const natRuleCodec: Codec<NatRule> = {
   },
 };
 
-/** The one entry of the settings map. (C: struct settings, 188 bytes) */
+/** The one entry of the settings map. (C: struct settings, 192 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
   layout: number;
@@ -1213,11 +1217,13 @@ export interface Settings {
   timeouts: number[];
   /** C: tcp_max_retrans: u8 at 184. */
   tcpMaxRetrans: number;
+  /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 188) */
+  zero: number;
 }
 
 /** Where the fields of struct settings are, for code that reads bytes in place. */
 export const SETTINGS = {
-  size: 188,
+  size: 192,
   offset: {
     layout: 0,
     flags: 4,
@@ -1227,12 +1233,13 @@ export const SETTINGS = {
     ruleCount: 20,
     timeouts: 24,
     tcpMaxRetrans: 184,
+    zero: 188,
   },
 } as const;
 
 export const settingsLayout: StructShape = {
   name: 'settings',
-  size: 188,
+  size: 192,
   fields: [
     { name: 'layout', offset: 0, type: 'u32' },
     { name: 'flags', offset: 4, type: 'u32' },
@@ -1242,11 +1249,12 @@ export const settingsLayout: StructShape = {
     { name: 'rule_count', offset: 20, type: 'u32' },
     { name: 'timeouts', offset: 24, type: 'u32[40]' },
     { name: 'tcp_max_retrans', offset: 184, type: 'u8' },
+    { name: 'zero', offset: 188, type: 'u32' },
   ],
 };
 
 export const settingsCodec: Codec<Settings> = {
-  size: 188,
+  size: 192,
   read: (view, o) => ({
     layout: view.getUint32(o, LE),
     flags: view.getUint32(o + 4, LE),
@@ -1256,6 +1264,7 @@ export const settingsCodec: Codec<Settings> = {
     ruleCount: view.getUint32(o + 20, LE),
     timeouts: times(40, (i) => view.getUint32(o + 24 + i * 4, LE)),
     tcpMaxRetrans: view.getUint8(o + 184),
+    zero: view.getUint32(o + 188, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.layout, 0, 4294967295, 'settings.layout'), LE);
@@ -1268,6 +1277,7 @@ export const settingsCodec: Codec<Settings> = {
       view.setUint32(o + 24 + i * 4, whole(item, 0, 4294967295, 'settings.timeouts'), LE);
     });
     view.setUint8(o + 184, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
+    view.setUint32(o + 188, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
     zero(view, o + 185, 3);
   },
 };
