@@ -38,7 +38,7 @@ import {
 import { helperId, helperName } from './helpers.js';
 import { MapFlag } from './kernel-types.js';
 import { type MapSpec, readMapSpecs } from './map-spec.js';
-import { stackDepth } from './stack-depth.js';
+import { type StackDepth, stackDepth } from './stack-depth.js';
 
 export type FloorRule =
   | 'size'
@@ -101,6 +101,8 @@ class FloorCheck {
   readonly #ext: BtfExt | undefined;
   /** What was reported of functions that several programs reach. */
   readonly #reported = new Set<string>();
+  readonly #covered = new Map<FunctionSpec, { frames: number; above: number }[]>();
+  readonly #depths = new Map<FunctionSpec, StackDepth>();
 
   constructor(elf: ElfObject, ext: BtfExt | undefined) {
     this.#elf = elf;
@@ -224,10 +226,13 @@ class FloorCheck {
     }
   }
 
-  /** Follows every chain of calls from the program down. */
+  /** Follows every chain of calls from the program down, but none that a longer and deeper one has covered. */
   #chain(program: FunctionSpec, chain: FunctionSpec[], above: number): void {
     const where = chain.at(-1) ?? program;
-    const { bytes, index } = stackDepth(where.instructions);
+    const covered = this.#covered.get(where) ?? [];
+    if (covered.some((walk) => walk.frames >= chain.length && walk.above >= above)) return;
+    this.#covered.set(where, [...covered, { frames: chain.length, above }]);
+    const { bytes, index } = this.#stackDepth(where);
     const at = Math.max(index, 0);
     const names = chain.map((each) => each.name).join(' → ');
     const sum = above + Math.ceil(Math.max(bytes, 1) / FRAME_ROUNDING) * FRAME_ROUNDING;
@@ -247,6 +252,12 @@ class FloorCheck {
         this.#chain(program, [...chain, callee], sum);
       }
     }
+  }
+
+  #stackDepth(where: FunctionSpec): StackDepth {
+    const depth = this.#depths.get(where) ?? stackDepth(where.instructions);
+    this.#depths.set(where, depth);
+    return depth;
   }
 
   #firstUse(map: string, programs: FunctionSpec[]): Partial<Violation> {

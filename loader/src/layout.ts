@@ -57,7 +57,7 @@ export interface EnumLayout {
 }
 
 /** Types inside types, no more: deeper ones are an attack on the stack. */
-const MAX_DEPTH = 64;
+const MAX_DEPTH = 16;
 
 /** Layouts of one object's types. Structs and enums are collected as they are met. */
 export class Layouts {

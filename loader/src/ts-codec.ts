@@ -139,8 +139,8 @@ export function codecLiteral(type: ValueType, name: string): string {
   ].join('\n');
 }
 
-/** Arrays up to this length are read without a loop. */
-const UNROLLED = 4;
+/** Arrays of no more values, all dimensions together, are read without a loop. */
+const UNROLLED = 8;
 
 function readExpression(type: ValueType, at: string, depth = 0): string {
   switch (type.kind) {
@@ -154,7 +154,7 @@ function readExpression(type: ValueType, at: string, depth = 0): string {
       return `${camelCase(type.name)}Codec.read(view, ${at})`;
     case 'array': {
       const { element, length } = type;
-      if (length <= UNROLLED) {
+      if (countValues(type) <= UNROLLED) {
         const items = Array.from({ length }, (_, i) =>
           readExpression(element, plus(at, i * element.size), depth),
         );
@@ -195,7 +195,11 @@ function writeStatements(type: ValueType, at: string, value: string, field: stri
   }
 }
 
-/** Loop variables by depth. */
+function countValues(type: ValueType): number {
+  return type.kind === 'array' ? type.length * countValues(type.element) : 1;
+}
+
+/** Loop variables by depth; layout.ts allows no deeper nesting. */
 const INDICES = 'ijklmnpqrstuvwxyz';
 
 function stride(index: string, size: number): string {
