@@ -567,8 +567,8 @@ inline_ __u32 tcp_invalid_timeout(const struct tcp_view *view, __u8 kind, __u32 
  * Judges a segment of a flow and brings the flow's track up to date. What else becomes of the flow is in
  * the result; the caller stores state, status and deadline, in any order.
  *
- * seg and result are volatile to keep them in memory: in registers, which are too few, they would be
- * spilled all the time, and the verifier would follow every value that they can have.
+ * seg, result and some variables are volatile to keep them in memory: in registers, which are too few, they
+ * would be spilled all the time, and the verifier would follow every value that they can have.
  *
  * Any value of the flow's state, status and track is safe, so a flow that is torn down meanwhile is too.
  * remaining: ticks to the flow's deadline, 0 if it has passed.
@@ -578,7 +578,8 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 {
 	struct tcp_track *track = &flow->tcp;
 	__u64 flags = seg->flags, reply = seg->dir;
-	__u64 state = read_once(flow->state), next, rst = 0, kind = flags & TCP_KIND_MASK, last, old = state;
+	__u64 state = read_once(flow->state), rst = 0;
+	volatile __u8 kind = flags & TCP_KIND_MASK, next, last;
 	enum tcp_verdict verdict;
 	struct tcp_view view;
 
@@ -613,7 +614,6 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 			goto ignore;
 		}
 		tcp_adopt(track);
-		old = CT_TCP_SYN_SENT;
 		next = CT_TCP_SYN_RECV;
 	} else if (next == CT_TCP_TIME_WAIT) {
 		/* The flow waits for the last ACK and a new SYN came: an ACK from its receiver challenges
@@ -663,7 +663,7 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 			result->timeout = 0;
 		}
 		/* A repeated SYN does not prolong: a client that reuses its port would keep a dead flow. */
-		if ((kind & TCP_KIND_MASK) == TCP_SYN && old == CT_TCP_SYN_SENT)
+		if ((kind & TCP_KIND_MASK) == TCP_SYN && state == CT_TCP_SYN_SENT)
 			result->timeout = 0;
 	} else if (next == CT_TCP_ESTABLISHED) {
 		result->status |= CT_ASSURED;
