@@ -12,18 +12,33 @@ export { possibleCpus } from './cpus.js';
 export * from './elf.js';
 export * from './errors.js';
 export type { BpfKind } from './fd.js';
+// Attaching, and what it needs around it. Works in the calling thread's network namespace.
+export {
+  type FeatureName,
+  feature,
+  hasHelper,
+  isFeatureName,
+  type KernelFeature,
+  type KernelFeatures,
+  probeFeatures,
+} from './features.js';
+export { type AcquireOptions, FileLock, LockTimeoutError } from './file-lock.js';
 export { checkFloor, type FloorRule, programSizes, type Violation } from './floor.js';
 export { countInstructions, type FunctionSpec, readFunctions } from './function-spec.js';
 export { type GenerateOptions, generateLayouts } from './generate.js';
+export type { Direction, ProgramHandle } from './hook.js';
 export type { MapInfo, ProgramInfo } from './info.js';
 export { isPerCpu, MapFlag, type MapType, type ProgramType } from './kernel-types.js';
 export * from './layout.js';
+export { BpfLink, type LinkInfo, type LinkType } from './link.js';
 export { type Batch, BpfMap, type FromFdOptions, type MapOptions, type SetMode } from './map.js';
 export { batchSupported } from './map-batch.js';
 export * from './map-spec.js';
 export { MemoryMap } from './memory-map.js';
+export { currentNetnsInode, netnsPath, setNetns, withNetns, withPrivateNetns } from './netns.js';
 export { BpfObject, type ObjectOptions } from './object.js';
 export { ObjectMap } from './object-map.js';
+export { PerfBuffer, type PerfBufferOptions } from './perf-buffer.js';
 export {
   BPFFS_PATH,
   ensurePinDirectory,
@@ -36,6 +51,46 @@ export {
   removePinDirectory,
 } from './pin.js';
 export { BpfProgram } from './program.js';
+export { RecordStream, type StreamOptions } from './record-stream.js';
+export { RingBuffer, type RingBufferOptions } from './ring-buffer.js';
+export {
+  type AddressFlag,
+  type InterfaceAddress,
+  type IpFamily,
+  type Link,
+  listAddresses,
+  listLinks,
+  type Neighbour,
+  type NetworkEvent,
+  NetworkWatch,
+  type Route,
+  type WatchTopics,
+  watch,
+} from './rtnetlink.js';
 export * from './shape.js';
+export {
+  type AttachTcOptions,
+  attachTc,
+  createClsact,
+  destroyClsact,
+  detachTc,
+  listTcFilters,
+  queryTc,
+  type TcFilter,
+  type TcFilterEntry,
+  type TcPosition,
+} from './tc.js';
+export { type AttachTcxOptions, attachTcx, queryTcx, TCX_ATTACH_TYPES } from './tcx.js';
 export type { TestRunOptions, TestRunResult } from './test-run.js';
 export { be16, be32, bytes, TypedMap, u32, u64 } from './typed-map.js';
+export {
+  type AttachXdpLinkOptions,
+  type AttachXdpOptions,
+  attachXdp,
+  attachXdpLink,
+  detachXdp,
+  queryXdp,
+  type XdpAttachment,
+  type XdpMode,
+  type XdpState,
+} from './xdp.js';

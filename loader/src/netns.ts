@@ -9,7 +9,7 @@
  * showing the namespace in which /sys was mounted.
  */
 
-import { closeSync, constants as fs, openSync, statSync } from 'node:fs';
+import { closeSync, constants as fs, fstatSync, openSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { BpfError, SyscallError } from './errors.js';
 import { checkErrno, libc } from './native.js';
@@ -104,6 +104,8 @@ function comeBackAfter<T>(work: () => T): T {
 }
 
 function comeBack(fd: number): void {
+  // still there: without CAP_SYS_ADMIN the way out was refused, and the way back would be too
+  if (fstatSync(fd).ino === currentNetnsInode()) return;
   try {
     enter(fd, 'return to the former network namespace');
   } catch (cause) {

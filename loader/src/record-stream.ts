@@ -12,6 +12,8 @@ export interface StreamOptions {
   signal?: AbortSignal;
   /** The most records of a batch; default 4096. */
   maxRecords?: number;
+  /** Looks for records at least so often, woken or not: for buffers that do not wake for every record. */
+  pollMs?: number;
 }
 
 /**
@@ -50,12 +52,12 @@ export abstract class RecordStream implements AsyncIterable<Buffer> {
    * the buffer closed. A pending iteration keeps the process alive.
    */
   async *batches(options: StreamOptions = {}): AsyncGenerator<Buffer[], void, undefined> {
-    const { signal, maxRecords = BATCH_RECORDS } = options;
+    const { signal, maxRecords = BATCH_RECORDS, pollMs } = options;
     const recheck = (): boolean => this.isOpen && this.hasRecords();
     while (this.isOpen && !signal?.aborted) {
       const records = this.read(maxRecords);
       if (records.length === 0) {
-        await this.readiness.wait({ signal, recheck });
+        await this.readiness.wait({ signal, recheck, timeoutMs: pollMs });
         continue;
       }
       yield records;

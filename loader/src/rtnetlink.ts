@@ -164,19 +164,26 @@ export class NetworkWatch implements AsyncIterableIterator<NetworkEvent> {
 
   /** Moves waiting datagrams to the queue; returns how many events there are in it. */
   #receive(): number {
-    const what = 'follow the changes of the network';
-    try {
-      for (;;) {
-        const datagram = this.#socket.receive(what);
-        if (!datagram) break;
-        this.#queue.push(...decodeEvents(datagram));
-      }
-    } catch (error) {
-      if (!(error instanceof SyscallError) || error.errno !== constants.errno.ENOBUFS) throw error;
-      // what is read until now stays in order before it; what follows comes after the loss
-      this.#queue.push({ type: 'resync' });
+    let isLossy = false;
+    for (;;) {
+      const datagram = this.#receiveOne();
+      if (datagram === undefined) break;
+      if (datagram === 'lost') isLossy = true;
+      else if (!isLossy) this.#queue.push(...decodeEvents(datagram));
     }
+    // After a loss the kernel drops, without saying so again, until its queue is empty (NETLINK_S_CONGESTED in
+    // net/netlink/af_netlink.c). What was in the queue is older than the loss, and in the state that is read next.
+    if (isLossy) this.#queue.push({ type: 'resync' });
     return this.#queue.length;
+  }
+
+  #receiveOne(): Buffer | 'lost' | undefined {
+    try {
+      return this.#socket.receive('follow the changes of the network');
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === constants.errno.ENOBUFS) return 'lost';
+      throw error;
+    }
   }
 
   /** Ends the iteration; `break` in a `for await` does it too. */
