@@ -102,6 +102,7 @@ test('bash completes commands, options, values and interfaces', async (t) => {
   t.same(offers('att'), ['attach']);
   t.same(offers('bpf', ''), ['ct', 'nat', 'metrics']);
   t.same(offers('--netns', 'x', '-o', 'json', 'bpf', 'ct', 'c'), ['count']);
+  t.same(offers('--netns', 'bpf', 'att'), ['attach'], 'a value is no command');
   t.same(offers('bpf', 'ct', 'list', ''), ['global']);
   t.same(offers('bpf', 'ct', 'list', 'global', '--reply'), ['--reply-src', '--reply-dst']);
   t.same(offers('bpf', 'ct', 'list', '-p', 'udp'), ['udp', 'udplite']);
