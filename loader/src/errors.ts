@@ -22,9 +22,9 @@ export class BpfError extends Error {
   /** What was attempted, as it follows "Cannot": `create map "flows"`. */
   readonly operation: string;
   /** The system's error number, positive; absent where no system call failed. */
-  readonly errno?: number;
+  declare readonly errno?: number;
   /** The error number's name, such as `EPERM`. */
-  readonly errnoName?: string;
+  declare readonly errnoName?: string;
 
   constructor(
     message: string,
