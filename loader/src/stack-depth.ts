@@ -13,10 +13,12 @@ export interface StackDepth {
   index: number;
 }
 
-/** Offset from r10 by register; undefined: not a stack address, or not a constant one. */
+/** Lowest offset from r10 by register; undefined: no stack address. */
 type Registers = (number | undefined)[];
 
 const FRAME_POINTER = 10;
+/** An address that a loop moves down is followed no further. */
+const BOTTOM = -4096;
 const LDX = 1;
 const ST = 2;
 const STX = 3;
@@ -74,9 +76,13 @@ function step({ code, dst, src, imm }: Instruction, registers: Registers): Regis
   return after;
 }
 
-/** What holds on both ways. */
+/** The deepest of what two ways bring: the verifier walks both. */
 function merge(a: Registers, b: Registers): Registers {
-  return a.map((offset, register) => (offset === b[register] ? offset : undefined));
+  return a.map((offset, register) => {
+    const other = b[register];
+    if (offset === undefined || other === undefined) return offset ?? other;
+    return Math.max(Math.min(offset, other), BOTTOM);
+  });
 }
 
 function same(a: Registers, b: Registers): boolean {
