@@ -1,15 +1,35 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The ways in which the BPF sources are compiled, for kernels that can do more and more. */
-import type { Flavour } from 'libbpf-ts';
+import type { FeatureName, Flavour } from 'libbpf-ts';
+
+/** A flavour and the kernel features without which it does not load. */
+export interface DatapathFlavour extends Flavour {
+  readonly needs: readonly FeatureName[];
+}
 
 /** Oldest kernel's first; bpf/compiler.h says what the macros change. */
 export const FLAVOURS = [
   /** Linux 4.19: no loops, no global data, instruction set v2. */
-  { name: 'floor', cpu: 'v2' },
+  { name: 'floor', cpu: 'v2', needs: [] },
   /** 5.3: bounded loops and global data. */
-  { name: 'v5_3', cpu: 'v3', defines: { CTNAT_LOOPS: true } },
+  { name: 'v5_3', cpu: 'v3', defines: { CTNAT_LOOPS: true }, needs: ['jmp32', 'global-data', 'loops'] },
   /** 5.13: the coarse clock as well. */
-  { name: 'v5_13', cpu: 'v3', defines: { CTNAT_LOOPS: true, CTNAT_COARSE_CLOCK: true } },
-] as const satisfies readonly Flavour[];
+  {
+    name: 'v5_13',
+    cpu: 'v3',
+    defines: { CTNAT_LOOPS: true, CTNAT_COARSE_CLOCK: true },
+    needs: ['jmp32', 'global-data', 'loops', 'coarse-clock'],
+  },
+] as const satisfies readonly DatapathFlavour[];
 
 export type FlavourName = (typeof FLAVOURS)[number]['name'];
+
+/** The flavour that makes the most of what the kernel has. `isAvailable` asks for one feature. */
+export function bestFlavour(isAvailable: (feature: FeatureName) => boolean): FlavourName {
+  const usable = FLAVOURS.filter(({ needs }) => needs.every(isAvailable));
+  return usable.at(-1)?.name ?? FLAVOURS[0].name;
+}
+
+export function isFlavourName(name: string): name is FlavourName {
+  return FLAVOURS.some((flavour) => flavour.name === name);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/**
+ * Puts the programs and maps into the kernel and pins them. The pins are made beside their places and moved there
+ * at the end, the maps last: a pin path with a maps folder holds everything, whenever the loading process died.
+ */
+import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { BpfObject, ensurePinDirectory, feature, MapFlag, removePinDirectory, TypedMap } from 'libbpf-ts';
+import { bpfObject, chooseFlavour } from './bpf-object.js';
+import type { FlavourName } from './flavours.js';
+import { Call, maps } from './generated/layouts.gen.js';
+import { PROGRAM_NAMES } from './program-names.js';
+import { initialSettings } from './settings.js';
+
+export interface LoadOptions {
+  /** Left out: CTNAT_FLAVOUR, or else the best that the kernel can load. */
+  readonly flavour?: FlavourName;
+  /** Flows of each family that can be tracked at a time. */
+  readonly flows4: number;
+  readonly flows6: number;
+}
+
+const PARTS = ['maps', 'programs'] as const;
+
+/** Loads and pins, all or nothing. */
+export async function loadPinned(pinPath: string, options: LoadOptions): Promise<void> {
+  const path = await bpfObject(options.flavour ?? chooseFlavour());
+  const wasThere = existsSync(pinPath);
+  ensurePinDirectory(pinPath);
+  const object = BpfObject.open(path);
+  try {
+    removeHalves(pinPath);
+    size(object, options);
+    object.load();
+    fillCalls(object);
+    const settings = new TypedMap(object.map('settings').map, maps.settings.key, maps.settings.value);
+    settings.set(0, initialSettings(options.flows4, options.flows6));
+    pinAll(object, pinPath);
+  } catch (error) {
+    removeHalves(pinPath);
+    if (!wasThere) rmdirSync(pinPath);
+    throw error;
+  } finally {
+    object.close();
+  }
+}
+
+/** Each flow has at most three keys (original, reply, and the one between the hooks); nearly all have one or two. */
+const KEYS_PER_FLOW = 2;
+
+function size(object: BpfObject, { flows4, flows6 }: LoadOptions): void {
+  const isMapped = feature('mmap').available;
+  for (const [name, flows] of [
+    ['4', flows4],
+    ['6', flows6],
+  ] as const) {
+    object.map(`flows${name}`).setMaxEntries(flows);
+    object.map(`tuples${name}`).setMaxEntries(flows * KEYS_PER_FLOW);
+    // listings read the slots in place, where the kernel allows it
+    if (isMapped) object.map(`flows${name}`).setFlags(object.map(`flows${name}`).flags | MapFlag.MMAPABLE);
+  }
+}
+
+/** Puts the programs of tail calls under their indexes: call_NAME4 and call_NAME6 for CALL_NAME and the next. */
+function fillCalls(object: BpfObject): void {
+  const calls = new TypedMap(object.map('calls').map, maps.calls.key, maps.calls.value);
+  for (const [name, index] of Object.entries(Call)) {
+    calls.set(index, object.program(`call_${name.toLowerCase()}4`).fd);
+    calls.set(index + 1, object.program(`call_${name.toLowerCase()}6`).fd);
+  }
+}
+
+function pinAll(object: BpfObject, pinPath: string): void {
+  const beside = join(pinPath, 'loading');
+  mkdirSync(beside, { mode: 0o700 });
+  for (const part of PARTS) mkdirSync(join(beside, part), { mode: 0o700 });
+  for (const name of Object.keys(maps)) object.map(name).map.pin(join(beside, 'maps', name));
+  for (const name of PROGRAM_NAMES) object.program(name).pin(join(beside, 'programs', name));
+  renameSync(join(beside, 'programs'), join(pinPath, 'programs'));
+  renameSync(join(beside, 'maps'), join(pinPath, 'maps'));
+  rmdirSync(beside);
+}
+
+/** What a load that failed or was killed left behind; nothing if there is a whole one. */
+function removeHalves(pinPath: string): void {
+  removePinDirectory(join(pinPath, 'loading'));
+  if (!existsSync(join(pinPath, 'maps'))) removePinDirectory(join(pinPath, 'programs'));
+}
