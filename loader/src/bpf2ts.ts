@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Command line of the layout generator:
- *   node bpf2ts.js --out FILE [--docs HEADER]... [--runtime MODULE] [--check] INPUT...
+ *   node bpf2ts.js --out FILE [--docs HEADER]... [--complete HEADER]... [--runtime MODULE] [--check] INPUT...
  * INPUT is a compiled object, or a .c file that is compiled first and whose own headers give the doc comments;
- * --docs names further ones. --check writes nothing. Exit 0 written (or, with --check, equal),
+ * --docs names further ones. Every struct and enum of a --complete header must come out. --check writes nothing. Exit 0 written (or, with --check, equal),
  * 1 different or impossible, 2 wrong usage.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,11 +16,13 @@ import { BpfError } from './errors.js';
 import { generateLayouts } from './generate.js';
 import type { ObjectFile } from './type-model.js';
 
-const USAGE = 'Usage: bpf2ts --out FILE [--docs HEADER]... [--runtime MODULE] [--check] INPUT...';
+const USAGE =
+  'Usage: bpf2ts --out FILE [--docs HEADER]... [--complete HEADER]... [--runtime MODULE] [--check] INPUT...';
 
 interface Arguments {
   out: string;
   docs: string[];
+  complete: string[];
   runtime?: string;
   check: boolean;
   inputs: string[];
@@ -33,6 +35,7 @@ function parseArguments(argv: string[]): Arguments {
     options: {
       out: { type: 'string' },
       docs: { type: 'string', multiple: true },
+      complete: { type: 'string', multiple: true },
       runtime: { type: 'string' },
       check: { type: 'boolean' },
     },
@@ -42,6 +45,7 @@ function parseArguments(argv: string[]): Arguments {
   return {
     out: values.out,
     docs: values.docs ?? [],
+    complete: values.complete ?? [],
     check: values.check ?? false,
     inputs: positionals,
     ...(values.runtime === undefined ? {} : { runtime: values.runtime }),
@@ -79,6 +83,7 @@ async function run(args: Arguments, scratch: string): Promise<number> {
   const text = generateLayouts({
     objects,
     headers: [...headers].map((path) => readFileSync(path, 'utf8')),
+    complete: args.complete.map((path) => readFileSync(path, 'utf8')),
     source: args.inputs.join(', '),
     ...(args.runtime === undefined ? {} : { runtime: args.runtime }),
   });

@@ -9,7 +9,8 @@
 import { endianness } from 'node:os';
 import { LayoutError } from './errors.js';
 import type { MapType } from './kernel-types.js';
-import type { Layouts, ScalarName, StructLayout, ValueType } from './layout.js';
+import type { Layouts } from './layout.js';
+import type { ScalarName, StructLayout, ValueType } from './struct-layout.js';
 
 export interface Codec<T> {
   /** Bytes that a value takes. */

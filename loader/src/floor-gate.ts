@@ -8,8 +8,9 @@
 import { readFileSync } from 'node:fs';
 import { parseElf } from './elf.js';
 import { BpfError } from './errors.js';
-import { checkFloor, programSizes, type Violation } from './floor.js';
+import { checkFloor, programSizes } from './floor.js';
 import { MAX_INSTRUCTIONS } from './floor-facts.js';
+import type { Violation } from './floor-report.js';
 
 function main(paths: string[]): number {
   if (paths.length === 0 || paths.some((path) => path.startsWith('-'))) {

@@ -10,8 +10,8 @@
  * else. CO-RE relocations are another matter: they need the kernel's own BTF, which 4.19 has not.
  */
 
-import { readBtf } from './btf.js';
-import { type BtfExt, lineAt, readBtfExt } from './btf-ext.js';
+import { type BtfExt, readBtfExt } from './btf-ext.js';
+import { readBtf } from './btf-parser.js';
 import { walk } from './control-flow.js';
 import { type ElfObject, type ElfRelocation, SHF_EXECINSTR, SHN_LORESERVE } from './elf.js';
 import {
@@ -26,6 +26,7 @@ import {
   sectionProgramType,
 } from './floor-facts.js';
 import { newerInstruction, newerReference } from './floor-instructions.js';
+import { FloorReport, type FloorRule, type Violation } from './floor-report.js';
 import {
   BPF_CALL,
   BPF_LD_IMM64,
@@ -39,39 +40,6 @@ import { helperId, helperName } from './helpers.js';
 import { MapFlag } from './kernel-types.js';
 import { type MapSpec, readMapSpecs } from './map-spec.js';
 import { type StackDepth, stackDepth } from './stack-depth.js';
-
-export type FloorRule =
-  | 'size'
-  | 'loop'
-  | 'unreachable'
-  | 'escape'
-  | 'recursion'
-  | 'call-depth'
-  | 'stack'
-  | 'helper'
-  | 'tail-call'
-  | 'instruction'
-  | 'global-data'
-  | 'reference'
-  | 'extern'
-  | 'core-relocation'
-  | 'map-type'
-  | 'map-flags';
-
-export interface Violation {
-  rule: FloorRule;
-  /** The program; of a rule about maps the first program that uses the map, if one does. */
-  program?: string;
-  /** The function in which it is; differs from the program for what the program calls. */
-  function?: string;
-  /** The map that a rule about maps is about. */
-  map?: string;
-  /** C file and line, where the object has line information. */
-  file?: string;
-  line?: number;
-  /** What is wrong, in a sentence without a full stop. */
-  message: string;
-}
 
 /** Programs of an object with the instructions that the kernel counts. */
 export function programSizes(elf: ElfObject): { program: string; section: string; instructions: number }[] {
@@ -96,24 +64,27 @@ export function checkFloor(elf: ElfObject): Violation[] {
 const TAIL_CALL = helperId('tail_call');
 
 class FloorCheck {
-  readonly violations: Violation[] = [];
   readonly #elf: ElfObject;
   readonly #ext: BtfExt | undefined;
-  /** What was reported of functions that several programs reach. */
-  readonly #reported = new Set<string>();
+  readonly #report: FloorReport;
   readonly #covered = new Map<FunctionSpec, { frames: number; above: number }[]>();
   readonly #depths = new Map<FunctionSpec, StackDepth>();
 
   constructor(elf: ElfObject, ext: BtfExt | undefined) {
     this.#elf = elf;
     this.#ext = ext;
+    this.#report = new FloorReport(ext);
+  }
+
+  get violations(): Violation[] {
+    return this.#report.violations;
   }
 
   program(program: FunctionSpec): void {
     const functions = reachable(program);
     const count = countInstructions(program);
     if (count > MAX_INSTRUCTIONS) {
-      this.#report(
+      this.#report.add(
         'size',
         program,
         program,
@@ -153,12 +124,12 @@ class FloorCheck {
     const { backEdges, escapes, unreachable } = walk(where.instructions);
     for (const { from, to } of backEdges) {
       const message = `jump from instruction ${from} back to ${to} is a loop: unroll it`;
-      this.#report('loop', program, where, from, message);
+      this.#report.add('loop', program, where, from, message);
     }
     for (const index of escapes)
-      this.#report('escape', program, where, index, 'control runs out of the function');
+      this.#report.add('escape', program, where, index, 'control runs out of the function');
     for (const index of unreachable) {
-      this.#report('unreachable', program, where, index, `nothing leads to instruction ${index}`);
+      this.#report.add('unreachable', program, where, index, `nothing leads to instruction ${index}`);
     }
   }
 
@@ -170,7 +141,7 @@ class FloorCheck {
     hasCalls: boolean,
   ): void {
     const report = (rule: FloorRule, message: string): void =>
-      this.#report(rule, program, where, index, message);
+      this.#report.add(rule, program, where, index, message);
     const newer = newerInstruction(instruction);
     if (newer !== undefined) report('instruction', newer);
     const relocation = where.relocations.get(index);
@@ -222,7 +193,7 @@ class FloorCheck {
     for (const offset of this.#ext?.coreRelocations.get(where.section) ?? []) {
       if (offset < where.offset || offset >= end) continue;
       const message = 'CO-RE relocation: it needs BTF of the kernel, since Linux 5.2';
-      this.#report('core-relocation', program, where, (offset - where.offset) >> 3, message);
+      this.#report.add('core-relocation', program, where, (offset - where.offset) >> 3, message);
     }
   }
 
@@ -237,17 +208,23 @@ class FloorCheck {
     const names = chain.map((each) => each.name).join(' → ');
     const sum = above + Math.ceil(Math.max(bytes, 1) / FRAME_ROUNDING) * FRAME_ROUNDING;
     if (bytes > MAX_STACK) {
-      this.#report('stack', program, where, at, `${bytes} bytes of stack, ${MAX_STACK} exist`);
+      this.#report.add('stack', program, where, at, `${bytes} bytes of stack, ${MAX_STACK} exist`);
     } else if (sum > MAX_STACK) {
-      this.#report('stack', program, where, at, `${names} take ${sum} bytes of stack, ${MAX_STACK} exist`);
+      this.#report.add(
+        'stack',
+        program,
+        where,
+        at,
+        `${names} take ${sum} bytes of stack, ${MAX_STACK} exist`,
+      );
       return;
     }
     for (const { index: call, callee } of where.calls) {
       if (chain.includes(callee)) {
-        this.#report('recursion', program, where, call, `${names} → ${callee.name} is a recursion`);
+        this.#report.add('recursion', program, where, call, `${names} → ${callee.name} is a recursion`);
       } else if (chain.length >= MAX_FRAMES) {
         const message = `${names} → ${callee.name} are ${chain.length + 1} frames, ${MAX_FRAMES} exist`;
-        this.#report('call-depth', program, where, call, message);
+        this.#report.add('call-depth', program, where, call, message);
       } else {
         this.#chain(program, [...chain, callee], sum);
       }
@@ -264,24 +241,10 @@ class FloorCheck {
     for (const program of programs) {
       for (const where of reachable(program)) {
         for (const [index, { symbol }] of where.relocations) {
-          if (symbol.name === map) return this.#place(program, where, index);
+          if (symbol.name === map) return this.#report.place(program, where, index);
         }
       }
     }
     return {};
-  }
-
-  #report(rule: FloorRule, program: FunctionSpec, where: FunctionSpec, index: number, message: string): void {
-    const key = `${rule} ${where.section} ${where.offset} ${index} ${message}`;
-    if (this.#reported.has(key)) return;
-    this.#reported.add(key);
-    this.violations.push({ rule, ...this.#place(program, where, index), message });
-  }
-
-  #place(program: FunctionSpec, where: FunctionSpec, index: number): Partial<Violation> {
-    const info = lineAt(this.#ext, where.section, where.offset + index * 8);
-    const known = info !== undefined && info.offset >= where.offset;
-    const names = { program: program.name, function: where.name };
-    return known ? { ...names, file: info.file, line: info.line } : names;
   }
 }

@@ -2,8 +2,8 @@
 /** From a type model to the text of one TypeScript file. Same input, same text: no ids, no dates, sorted. */
 
 import { LayoutError } from './errors.js';
-import { type EnumLayout, type Field, type StructLayout, typeText, type ValueType } from './layout.js';
 import { shapeOf } from './shape.js';
+import { type EnumLayout, type Field, type StructLayout, typeText, type ValueType } from './struct-layout.js';
 import {
   CODEC_HELPERS,
   camelCase,
@@ -19,6 +19,8 @@ export interface GenerateOptions {
   objects: ObjectFile[];
   /** Texts of the C headers whose comments become doc comments. */
   headers?: string[];
+  /** Texts of C headers of which every struct and enum must be among the types: one that nothing exports is an error. */
+  complete?: string[];
   /** What the file's first line says that it is made from. */
   source: string;
   /** Module that exports Codec, MapLayout and StructShape. */
@@ -32,6 +34,7 @@ export interface GenerateOptions {
 export function generateLayouts(options: GenerateOptions): string {
   const model = readTypeModel(options.objects, options.headers);
   refuseClashes(model);
+  refuseMissing(model, options.complete ?? []);
   const body = [
     ...model.constants.map(
       ({ name, value }) => `${docComment(model.doc(name), name)}export const ${name} = ${literal(value)};`,
@@ -227,4 +230,19 @@ function refuseClashes(model: TypeModel): void {
       claim(made, `struct ${name}`);
     }
   }
+}
+
+function refuseMissing(model: TypeModel, headers: string[]): void {
+  const known = new Set([...model.structs, ...model.enums].map(({ name }) => name));
+  const tags = headers.flatMap((text) =>
+    [...text.matchAll(/^(?:struct|enum)\s+(\w+)\s*\{/gm)].map((match) => match[1] ?? ''),
+  );
+  const missing = tags.filter((tag) => !known.has(tag));
+  if (missing.length === 0) return;
+  const hint = 'Declare a global pointer to each in a source that is built for its BTF alone';
+  throw new LayoutError(
+    'generate layouts',
+    `nothing refers to ${missing.join(', ')}, so BTF has none of it`,
+    { hint },
+  );
 }

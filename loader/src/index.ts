@@ -4,6 +4,7 @@
 // Object files: ELF, BTF, layouts, generated TypeScript. Needs neither root nor libbpf.
 export * from './btf.js';
 export * from './btf-ext.js';
+export * from './btf-parser.js';
 export { type Clang, findClang } from './clang.js';
 export * from './codec.js';
 export { type CompileOptions, type CompileResult, compileBpf, type Flavour } from './compile.js';
@@ -23,7 +24,8 @@ export {
   probeFeatures,
 } from './features.js';
 export { type AcquireOptions, FileLock, LockTimeoutError } from './file-lock.js';
-export { checkFloor, type FloorRule, programSizes, type Violation } from './floor.js';
+export { checkFloor, programSizes } from './floor.js';
+export type { FloorRule, Violation } from './floor-report.js';
 export { countInstructions, type FunctionSpec, readFunctions } from './function-spec.js';
 export { type GenerateOptions, generateLayouts } from './generate.js';
 export type { Direction, ProgramHandle } from './hook.js';
@@ -31,8 +33,9 @@ export type { MapInfo, ProgramInfo } from './info.js';
 export { isPerCpu, MapFlag, type MapType, type ProgramType } from './kernel-types.js';
 export * from './layout.js';
 export { BpfLink, type LinkInfo, type LinkType } from './link.js';
-export { type Batch, BpfMap, type FromFdOptions, type MapOptions, type SetMode } from './map.js';
+export { BpfMap } from './map.js';
 export { batchSupported } from './map-batch.js';
+export type { Batch, FromFdOptions, MapOptions, SetMode } from './map-options.js';
 export * from './map-spec.js';
 export { MemoryMap } from './memory-map.js';
 export { currentNetnsInode, netnsPath, setNetns, withNetns, withPrivateNetns } from './netns.js';
@@ -68,6 +71,7 @@ export {
   watch,
 } from './rtnetlink.js';
 export * from './shape.js';
+export * from './struct-layout.js';
 export {
   type AttachTcOptions,
   attachTc,

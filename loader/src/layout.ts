@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * From BTF types to layouts: where each field of a struct is, how large, in which byte order.
- * Pure data; codec.ts reads and writes by it, bpf2ts.ts writes TypeScript from it.
+ * The result is pure data (struct-layout.ts).
  *
  * Decided here: typedefs __be16/32/64 (and __le16/32/64) fix the byte order, everything else is the host's;
  * char[N] is text; a pointer is a u64; a union is bytes; an unnamed struct's fields are its parent's;
@@ -9,52 +9,14 @@
  */
 import type { Btf, BtfMember, BtfOf, BtfType } from './btf.js';
 import { LayoutError } from './errors.js';
-
-/** be/le: that byte order whatever the host's. */
-export type ScalarName =
-  | `${'u' | 'i'}${8 | 16 | 32 | 64}`
-  | `${'be' | 'le'}${16 | 32 | 64}`
-  | 'f32'
-  | 'f64'
-  | 'bool';
-
-export type ValueType =
-  /** enumName: the enum of which it is a value. */
-  | { kind: 'scalar'; size: number; scalar: ScalarName; enumName?: string }
-  | { kind: 'text'; size: number }
-  | { kind: 'bytes'; size: number }
-  | { kind: 'array'; size: number; element: ValueType; length: number }
-  | { kind: 'struct'; size: number; name: string };
-
-export interface Field {
-  /** As in C. */
-  name: string;
-  /** Bytes from the struct's start. */
-  offset: number;
-  type: ValueType;
-  /** Written as zero, never read. */
-  padding: boolean;
-  /** Texts of its btf_decl_tag attributes. */
-  tags: string[];
-}
-
-export interface StructLayout {
-  /** The C tag; of an unnamed struct its typedef's name or PARENT_FIELD. */
-  name: string;
-  size: number;
-  /** Ascending by offset. */
-  fields: Field[];
-  /** Bytes that no named field holds: written as zero. */
-  gaps: { offset: number; size: number }[];
-  tags: string[];
-}
-
-export interface EnumLayout {
-  name: string;
-  size: number;
-  values: { name: string; value: bigint }[];
-  tags: string[];
-}
+import {
+  type EnumLayout,
+  type Field,
+  type ScalarName,
+  type StructLayout,
+  typeText,
+  type ValueType,
+} from './struct-layout.js';
 
 /** Types inside types, no more: deeper ones are an attack on the stack. */
 const MAX_DEPTH = 16;
@@ -208,28 +170,6 @@ export class Layouts {
       return this.#fields(inner, name, offset);
     } finally {
       this.#open.delete(id);
-    }
-  }
-}
-
-/** "u32", "be32[4]", "char[16]", "struct tuple4[2]": equal texts are equal layouts of equal meaning. */
-export function typeText(type: ValueType): string {
-  switch (type.kind) {
-    case 'scalar':
-      return type.scalar;
-    case 'text':
-      return `char[${type.size}]`;
-    case 'bytes':
-      return `union(${type.size})`;
-    case 'struct':
-      return `struct ${type.name}`;
-    case 'array': {
-      const lengths: number[] = [];
-      let element: ValueType = type;
-      for (; element.kind === 'array'; element = element.element) lengths.push(element.length);
-      const inner = typeText(element);
-      const bracket = inner.indexOf('[') < 0 ? inner.length : inner.indexOf('[');
-      return inner.slice(0, bracket) + lengths.map((n) => `[${n}]`).join('') + inner.slice(bracket);
     }
   }
 }

@@ -3,7 +3,7 @@
  * A struct's layout as short plain data: what generated files carry, so that an object or a pinned map that
  * differs is refused with the field's name instead of being misread.
  */
-import { type StructLayout, typeText } from './layout.js';
+import { type StructLayout, typeText } from './struct-layout.js';
 
 export interface StructShape {
   readonly name: string;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Writes the TypeScript of codecs: straight-line reads and writes of a DataView `view` from offset `o`. */
-import type { ScalarName, StructLayout, ValueType } from './layout.js';
+import type { ScalarName, StructLayout, ValueType } from './struct-layout.js';
 
 /** "ct_entry" → "CtEntry". */
 export function pascalCase(name: string): string {

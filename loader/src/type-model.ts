@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Gathers what bpf2ts writes: structs, enums, constants and maps of one or several objects, with their docs. */
-import { type Btf, readBtf } from './btf.js';
+import type { Btf } from './btf.js';
+import { readBtf } from './btf-parser.js';
 import { type CDocs, readCDocs } from './c-docs.js';
 import { parseElf } from './elf.js';
 import { LayoutError } from './errors.js';
-import { type EnumLayout, Layouts, type StructLayout, typeText, type ValueType } from './layout.js';
+import { Layouts } from './layout.js';
 import { type MapSpec, readMapSpecs } from './map-spec.js';
+import { type EnumLayout, type StructLayout, typeText, type ValueType } from './struct-layout.js';
 
 export interface ObjectFile {
   /** For errors. */

@@ -99,3 +99,17 @@ t.test('generateLayouts refuses objects that disagree, and names that clash', as
     message: /Cannot generate TwoWords: both struct two__words and struct two_words/,
   });
 });
+
+t.test('bpf2ts --complete names the types of a header that do not come out', async (t) => {
+  const header = fixturePath('layouts.h');
+  const more = join(folder, 'more.h');
+  writeFileSync(more, 'struct shapes {\n};\n\nenum forgotten {\n\tA,\n};\n');
+  const out = join(folder, 'complete.gen.ts');
+
+  t.match(bpf2ts('--complete', header, '--out', out, ...input), { status: 0 });
+  t.match(bpf2ts('--complete', more, '--out', out, ...input), {
+    status: 1,
+    stderr:
+      /^Cannot generate layouts: nothing refers to forgotten, so BTF has none of it\. Declare a global pointer/,
+  });
+});

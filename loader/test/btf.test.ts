@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import t from 'tap';
-import { type Btf, parseBtf, readBtf } from '../src/btf.js';
+import type { Btf } from '../src/btf.js';
 import { lineAt, readBtfExt } from '../src/btf-ext.js';
+import { parseBtf, readBtf } from '../src/btf-parser.js';
 import { FormatError } from '../src/errors.js';
 import { readMapSpecs } from '../src/map-spec.js';
 import { fixtureElf } from './helpers/objects.js';

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import t from 'tap';
-import { readBtf } from '../src/btf.js';
+import { readBtf } from '../src/btf-parser.js';
 import { type Codec, codecOf, type Value } from '../src/codec.js';
-import { Layouts, type ScalarName, type StructLayout, type ValueType } from '../src/layout.js';
+import { Layouts } from '../src/layout.js';
+import type { ScalarName, StructLayout, ValueType } from '../src/struct-layout.js';
 import { camelCase } from '../src/ts-codec.js';
 import * as generated from './fixtures/layouts.gen.js';
 import { fixtureElf } from './helpers/objects.js';

@@ -4,9 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { checkFloor, type FloorRule, programSizes, type Violation } from '../src/floor.js';
+import { checkFloor, programSizes } from '../src/floor.js';
 import { allowsHelper, LAST_HELPER, LAST_MAP_TYPE, sectionProgramType } from '../src/floor-facts.js';
 import { newerInstruction, newerReference } from '../src/floor-instructions.js';
+import type { FloorRule, Violation } from '../src/floor-report.js';
 import { helperId, helperName } from '../src/helpers.js';
 import { fixtureBytes, fixtureElf, fixturePath, scratchFolder } from './helpers/objects.js';
 

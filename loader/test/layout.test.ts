@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import t from 'tap';
-import { Btf, type BtfType, readBtf } from '../src/btf.js';
+import { Btf, type BtfType } from '../src/btf.js';
+import { readBtf } from '../src/btf-parser.js';
 import { ByteReader } from '../src/byte-reader.js';
 import { LayoutError } from '../src/errors.js';
-import { Layouts, typeText } from '../src/layout.js';
+import { Layouts } from '../src/layout.js';
 import { shapeDifferences, shapeOf } from '../src/shape.js';
+import { typeText } from '../src/struct-layout.js';
 import { fixtureElf } from './helpers/objects.js';
 
 const btf = readBtf(await fixtureElf('layouts'));

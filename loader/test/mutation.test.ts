@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Damaged object files end in an error of this package, never in a crash or a hang. */
 import t from 'tap';
-import { readBtf } from '../src/btf.js';
 import { readBtfExt } from '../src/btf-ext.js';
+import { readBtf } from '../src/btf-parser.js';
 import { findSection, parseElf } from '../src/elf.js';
 import { BpfError } from '../src/errors.js';
 import { checkFloor, programSizes } from '../src/floor.js';
