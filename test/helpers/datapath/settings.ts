@@ -30,12 +30,16 @@ const TIMEOUT_NAMES = Object.entries(CtTimeout)
   .filter(([name]) => name !== 'COUNT')
   .map(([name, index]) => ({ name: name as TimeoutName, index }));
 
-/** Seconds of each timeout. The two that cap others are the shortest: a cap shows. */
+/** An established connection's, and the two that cap it where segments are lost; the others are shorter. */
+const LONG: Partial<Record<TimeoutName, number>> = {
+  TCP_ESTABLISHED: 1000,
+  TCP_UNACK: 600,
+  TCP_RETRANS: 500,
+};
+
+/** Seconds of each timeout, 10 apart at least. */
 export const TIMEOUT_SECONDS = Object.fromEntries(
-  TIMEOUT_NAMES.map(({ name, index }) => [
-    name,
-    name === 'TCP_RETRANS' ? 500 : name === 'TCP_UNACK' ? 600 : 1000 + index * 10,
-  ]),
+  TIMEOUT_NAMES.map(({ name, index }) => [name, LONG[name] ?? 100 + index * 10]),
 ) as Record<TimeoutName, number>;
 
 /** The timeout that so many seconds before the deadline stand for, or the seconds as text. */
@@ -56,6 +60,7 @@ export function settings(fields: { flags?: number; slots?: number; rules?: numbe
     ruleCount: fields.rules ?? 0,
     timeouts,
     tcpMaxRetrans: 3,
+    zero: 0,
   };
 }
 

@@ -62,6 +62,8 @@ export function check(t: Test, datapath: Datapath, step: TableStep, name: string
   const what = `${name}: ${step.path} ${dump(step.given)}`;
   t.equal(walked.verdict, step.expect === 'drop' ? 'drop' : 'pass', what);
   if (walked.verdict !== 'drop') {
+    if (step.path === 'out' || step.path === 'back')
+      t.equal(walked.tcIndex, 0, `${name}: no tag leaves the host`);
     if (step.expect !== 'drop')
       samePacket(t, walked.packet, step.expect === 'same' ? step.given : step.expect, what);
     if (verify(step.given).length === 0)

@@ -11,7 +11,8 @@ export interface Host {
   ip6: string;
 }
 
-const host = (name: string, ip4: string, ip6: string): Host => ({ name, ip4, ip6 });
+/** A host of a test's own. */
+export const host = (name: string, ip4: string, ip6: string): Host => ({ name, ip4, ip6 });
 
 export const CLIENT = host('CLIENT', '10.0.0.2', 'fd00:10::2');
 export const CLIENT2 = host('CLIENT2', '10.0.0.3', 'fd00:10::3');

@@ -33,12 +33,12 @@ export function quoted(layers: readonly Layer[]): Layer[] | undefined {
   return parseIp(body.bytes);
 }
 
+/** The layer that a kind names; ICMP's two kinds share a type. */
+type LayerOf<K> = K extends 'icmp' | 'icmp6' ? Icmp : Extract<Layer, { layer: K }>;
+
 /** The first layer of a kind. */
-export function find<K extends Layer['layer']>(
-  layers: readonly Layer[],
-  kind: K,
-): Extract<Layer, { layer: K }> | undefined {
-  return layers.find((layer): layer is Extract<Layer, { layer: K }> => layer.layer === kind);
+export function find<K extends Layer['layer']>(layers: readonly Layer[], kind: K): LayerOf<K> | undefined {
+  return layers.find((layer) => layer.layer === kind) as LayerOf<K> | undefined;
 }
 
 function walk(bytes: Buffer, first: Reader): Layer[] {

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Invariant 4, no collision: which outside port a flow gets when the one it asked for is taken, and what
+// happens when none is left. RFC 4787 REQ-3, RFC 5382 REQ-7.
+import type { Test } from 'tap';
+import { check, samePacket, walk, withDatapath } from '../helpers/datapath/table.js';
+import type { Datapath, Setup } from '../helpers/datapath-fixture.js';
+import {
+  bytes,
+  CLIENT,
+  CLIENT2,
+  find,
+  frame,
+  type Host,
+  host,
+  icmp,
+  idAndSequence,
+  parse,
+  ROUTER_POOL,
+  ROUTER_WAN,
+  SERVER,
+  tcp,
+  text,
+  udp,
+  verify,
+} from '../helpers/packet.js';
+
+const RANGE_OF_FOUR: Setup = {
+  interfaces: { lan0: {}, wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [3000, 3003] } },
+};
+
+const query = (from: Host, sport: number, dport = 53): Buffer =>
+  frame(from, SERVER, udp({ sport, dport }), text('q'));
+
+/** The source port that a packet left with. */
+function sourcePort(packet: Uint8Array): number {
+  const layers = parse(packet);
+  return (find(layers, 'udp') ?? find(layers, 'tcp'))!.sport;
+}
+
+/** Sends a packet out, which must pass; returns its new source port. */
+function portOf(t: Test, datapath: Datapath, packet: Uint8Array): number {
+  const out = walk(datapath, 'out', packet);
+  t.equal(out.verdict, 'pass');
+  t.strictSame(verify(out.packet), []);
+  return sourcePort(out.packet);
+}
+
+withDatapath(async (t, datapath) => {
+  await t.test('a second client with the same source port gets another port, and its replies', async (t) => {
+    for (const l4 of ['udp', 'tcp'] as const) {
+      datapath.configure();
+      const packet = (from: Host): Buffer =>
+        l4 === 'udp' ? query(from, 40000) : frame(from, SERVER, tcp({ sport: 40000, dport: 53, flags: 'S' }));
+      const reply = (to: Host, dport: number): Buffer =>
+        l4 === 'udp'
+          ? frame(SERVER, to, udp({ sport: 53, dport }), text('answer'))
+          : frame(SERVER, to, tcp({ sport: 53, dport, flags: 'SA', ack: 1, seq: 9 }));
+
+      const first = portOf(t, datapath, packet(CLIENT));
+      const second = portOf(t, datapath, packet(CLIENT2));
+
+      t.equal(first, 40000, `${l4}: the first keeps its port`);
+      t.not(second, 40000);
+      t.ok(second >= 1024, `${l4}: ${second} is of the same class, RFC 4787 REQ-3a`);
+      check(
+        t,
+        datapath,
+        { path: 'back', given: reply(ROUTER_WAN, second), expect: reply(CLIENT2, 40000) },
+        `${l4} second`,
+      );
+      check(
+        t,
+        datapath,
+        { path: 'back', given: reply(ROUTER_WAN, 40000), expect: reply(CLIENT, 40000) },
+        `${l4} first`,
+      );
+      t.equal(portOf(t, datapath, packet(CLIENT2)), second, `${l4}: the second flow keeps its port`);
+      t.strictSame(datapath.counters(), { CREATED: 2 });
+    }
+  });
+
+  await t.test('a second ping with the same identifier gets another one', async (t) => {
+    datapath.configure();
+    const ping = (from: Host, id: number): Buffer =>
+      frame(from, SERVER, icmp({ type: 8, code: 0, rest: idAndSequence(id, 3) }), bytes(33));
+    const pong = (to: Host, id: number): Buffer =>
+      frame(SERVER, to, icmp({ type: 0, code: 0, rest: idAndSequence(id, 3) }), bytes(33));
+
+    samePacket(t, walk(datapath, 'out', ping(CLIENT, 7)).packet, ping(ROUTER_WAN, 7), 'first');
+    const out = walk(datapath, 'out', ping(CLIENT2, 7));
+    const id = find(parse(out.packet), 'icmp')!.rest >>> 16;
+
+    t.not(id, 7);
+    samePacket(t, out.packet, ping(ROUTER_WAN, id), 'second');
+    check(t, datapath, { path: 'back', given: pong(ROUTER_WAN, id), expect: pong(CLIENT2, 7) }, 'second');
+    check(t, datapath, { path: 'back', given: pong(ROUTER_WAN, 7), expect: pong(CLIENT, 7) }, 'first');
+  });
+
+  await t.test('a port stays in its class', async (t) => {
+    for (const [wanted, low, high] of [
+      [100, 1, 511],
+      [700, 600, 1023],
+      [5000, 1024, 65535],
+    ] as const) {
+      datapath.configure();
+      portOf(t, datapath, query(CLIENT, wanted));
+      const port = portOf(t, datapath, query(CLIENT2, wanted));
+      t.ok(port !== wanted && port >= low && port <= high, `${wanted} becomes ${port}, of ${low}-${high}`);
+    }
+  });
+
+  await t.test('a range is kept to, used up whole, and then refused with a reason', async (t) => {
+    datapath.configure(RANGE_OF_FOUR);
+    const clients = [2, 3, 4, 5].map((n) => host(`10.0.0.${n}`, `10.0.0.${n}`, `fd00:10::${n}`));
+
+    const ports = clients.map((client) => portOf(t, datapath, query(client, 40000)));
+
+    t.strictSame([...ports].sort(), [3000, 3001, 3002, 3003], 'each port once');
+    const fifth = host('10.0.0.9', '10.0.0.9', 'fd00:10::9');
+    t.equal(walk(datapath, 'out', query(fifth, 40000)).verdict, 'drop');
+    t.equal(datapath.reasons()['DROP_NO_PORT egress'], 1);
+    t.equal(datapath.flows().length, 4, 'nothing is left of the refused flow');
+    t.equal(datapath.keys(), 8);
+    t.equal(
+      portOf(t, datapath, query(fifth, 40000, 54)),
+      portOf(t, datapath, query(fifth, 40000, 54)),
+      'another destination has the ports free',
+    );
+    clients.forEach((client, i) => {
+      t.equal(portOf(t, datapath, query(client, 40000)), ports[i], 'the others go on');
+    });
+  });
+
+  await t.test('a port inside the range is kept', async (t) => {
+    datapath.configure(RANGE_OF_FOUR);
+    t.equal(portOf(t, datapath, query(CLIENT, 3002)), 3002);
+  });
+
+  await t.test('an expired flow frees its port', async (t) => {
+    datapath.configure({
+      interfaces: { lan0: {}, wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [3000, 3000] } },
+    });
+    t.equal(portOf(t, datapath, query(CLIENT, 40000)), 3000);
+    t.equal(walk(datapath, 'out', query(CLIENT2, 40000)).verdict, 'drop');
+
+    datapath.setDeadline(datapath.flows()[0]!.slot, -1);
+
+    t.equal(portOf(t, datapath, query(CLIENT2, 40000)), 3000);
+    t.match(datapath.flows(), [{ original: 'CLIENT2 40000 > SERVER 53' }]);
+    t.equal(datapath.flows().length, 1);
+    t.match(datapath.counters(), { CREATED: 2, REPLACED: 1 });
+    check(
+      t,
+      datapath,
+      {
+        path: 'back',
+        given: frame(SERVER, ROUTER_WAN, udp({ sport: 53, dport: 3000 })),
+        expect: frame(SERVER, CLIENT2, udp({ sport: 53, dport: 40000 })),
+      },
+      'the reply goes to the new owner',
+    );
+  });
+
+  await t.test(
+    'SNAT to a range of addresses: one client always leaves as one address (RFC 4787 REQ-2)',
+    async (t) => {
+      datapath.configure({
+        rules: [{ kind: 'snat', to: [ROUTER_POOL.ip4, '198.51.100.7'], ports: [20000, 29999] }],
+      });
+      const addresses = (client: Host): Set<string> =>
+        new Set(
+          [1, 2, 3, 4, 5, 6, 7, 8].map((n) => {
+            const out = walk(datapath, 'out', query(client, 1000 + n, 53 + n));
+            const port = sourcePort(out.packet);
+            t.ok(port >= 20000 && port <= 29999, `port ${port}`);
+            t.strictSame(verify(out.packet), []);
+            return find(parse(out.packet), 'ipv4')!.src;
+          }),
+        );
+
+      const used = Array.from({ length: 24 }, (_, n) =>
+        addresses(host(`10.0.0.${n + 2}`, `10.0.0.${n + 2}`, `fd00:10::${n + 2}`)),
+      );
+
+      t.ok(
+        used.every((set) => set.size === 1),
+        'one address each',
+      );
+      const all = new Set(used.flatMap((set) => [...set]));
+      t.strictSame(
+        [...all].sort(),
+        ['198.51.100.4', '198.51.100.5', '198.51.100.6', '198.51.100.7'],
+        'all of the range is used',
+      );
+    },
+  );
+
+  await t.test('many flows from many clients never share a wire tuple', async (t) => {
+    datapath.configure({
+      interfaces: { lan0: {}, wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [3000, 3999] } },
+    });
+    const wire = new Set<string>();
+    for (let n = 0; n < 900; n++) {
+      const client = host('c', `10.0.${1 + (n >> 7)}.${n & 127}`, 'fd00::1');
+      const out = walk(datapath, 'out', query(client, 40000));
+      if (out.verdict === 'pass') wire.add(String(sourcePort(out.packet)));
+    }
+    t.equal(wire.size, datapath.flows().length);
+    t.ok(wire.size >= 850, `${wire.size} of 1000 ports in use`);
+    t.equal(datapath.keys(), wire.size * 2);
+  });
+});
