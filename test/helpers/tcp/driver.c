@@ -41,7 +41,7 @@ static void segment_of(const struct line_segment *line, struct tcp_segment *seg)
 	memcpy(buffer, line->options, line->options_length);
 	memcpy(&first, buffer, sizeof(first));
 	if (!tcp_options_are_plain(line->options_length, first))
-		tcp_options_read(buffer, line->options_length, line->ack, &options);
+		tcp_options_read(buffer, line->options_length, line->ack, 0, &options);
 	*seg = (struct tcp_segment){
 		.seq = line->seq,
 		.ack = line->ack,
