@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/** The public surface of libbpf-ts. */
+/** The public surface of libbpf-ts, sorted by file; README.md has it by purpose. */
 
-// Object files: ELF, BTF, layouts, generated TypeScript. Needs neither root nor libbpf.
 export * from './btf.js';
 export * from './btf-ext.js';
 export * from './btf-parser.js';
 export { type Clang, findClang } from './clang.js';
 export * from './codec.js';
 export { type CompileOptions, type CompileResult, compileBpf, type Flavour } from './compile.js';
-// The kernel: objects, maps, programs, pins. Needs libbpf and, for most of it, root.
 export { possibleCpus } from './cpus.js';
 export * from './elf.js';
 export * from './errors.js';
 export type { BpfKind } from './fd.js';
-// Attaching, and what it needs around it. Works in the calling thread's network namespace.
 export {
   type FeatureName,
   feature,

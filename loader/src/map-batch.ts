@@ -9,12 +9,15 @@ import { constants } from 'node:os';
 import { isDisabled } from './disabled.js';
 import { SyscallError } from './errors.js';
 import type { MapType } from './kernel-types.js';
-import type { Batch, BpfMap } from './map.js';
+import type { BpfMap } from './map.js';
+import type { Batch } from './map-options.js';
+import { walkEntries } from './map-walk.js';
 import { libbpf } from './native.js';
 
 const { ENOENT, ENOSPC, EINTR, EAGAIN, EBUSY, EINVAL, EPERM } = constants.errno;
 const ENOTSUPP = 524;
 const INTERRUPTIONS = 1000;
+const ENTRIES_PER_BATCH = 512;
 
 const supportedTypes = new Map<MapType, boolean>();
 
@@ -77,6 +80,37 @@ export function* lookupInBatches(map: BpfMap, count: number): Generator<Batch, v
   }
 }
 
+/** See BpfMap.entries(). */
+export function* entriesInBatches(map: BpfMap): Generator<[key: Buffer, value: Buffer], void, undefined> {
+  const { keySize, valueSize } = map;
+  for (const { keys, values, count } of lookupInBatches(map, ENTRIES_PER_BATCH)) {
+    // the batch's buffers are used again, but its entries may be kept
+    const allKeys = Buffer.from(keys.subarray(0, count * keySize));
+    const allValues = Buffer.from(values.subarray(0, count * valueSize));
+    for (let i = 0; i < count; i++) {
+      yield [
+        allKeys.subarray(i * keySize, (i + 1) * keySize),
+        allValues.subarray(i * valueSize, (i + 1) * valueSize),
+      ];
+    }
+  }
+}
+
+/** See BpfMap.lookupBatch(), for kernels and types without batches. */
+export function* collectBatches(map: BpfMap, size: number): Generator<Batch, void, undefined> {
+  const keys = Buffer.allocUnsafe(size * map.keySize);
+  const values = Buffer.allocUnsafe(size * map.valueSize);
+  let count = 0;
+  for (const [key, value] of walkEntries(map)) {
+    keys.set(key, count * map.keySize);
+    values.set(value, count * map.valueSize);
+    if (++count < size) continue;
+    yield { keys, values, count };
+    count = 0;
+  }
+  if (count > 0) yield { keys, values, count };
+}
+
 /** See BpfMap.deleteBatch(). */
 export function deleteInBatches(map: BpfMap, keys: Uint8Array, count: number): number {
   const done = new Uint32Array(1);
@@ -100,7 +134,8 @@ export function deleteInBatches(map: BpfMap, keys: Uint8Array, count: number): n
   return deleted;
 }
 
-function deleteSingly(map: BpfMap, keys: Uint8Array, count: number): number {
+/** See BpfMap.deleteBatch(), for kernels and types without batches. */
+export function deleteSingly(map: BpfMap, keys: Uint8Array, count: number): number {
   let deleted = 0;
   for (let i = 0; i < count; i++) {
     if (map.delete(keys.subarray(i * map.keySize, (i + 1) * map.keySize))) deleted++;

@@ -10,45 +10,26 @@ import { possibleCpus } from './cpus.js';
 import { LayoutError, SyscallError } from './errors.js';
 import { Fd } from './fd.js';
 import { readMapInfo } from './info.js';
-import { isPerCpu, isPlainArray, type MapType, mapTypeNumber } from './kernel-types.js';
-import { batchSupported, deleteInBatches, lookupInBatches } from './map-batch.js';
+import { isPerCpu, isPlainArray, type MapType } from './kernel-types.js';
+import {
+  batchSupported,
+  collectBatches,
+  deleteInBatches,
+  deleteSingly,
+  entriesInBatches,
+  lookupInBatches,
+} from './map-batch.js';
+import { type Batch, createMap, type FromFdOptions, type MapOptions, type SetMode } from './map-options.js';
 import { walkEntries, walkKeys } from './map-walk.js';
 import { type MemoryMap, mapMemory } from './memory-map.js';
-import { checkResult, LITTLE_ENDIAN, libbpf } from './native.js';
+import { checkResult, libbpf } from './native.js';
+import { cpuStride, joinPerCpu, splitPerCpu } from './per-cpu.js';
 import { getPin, pinFd, removePin } from './pin.js';
-
-/** What a new map shall be. */
-export interface MapOptions {
-  readonly type: MapType;
-  /** Letters, digits, `_` and since Linux 5.3 `.`; what exceeds 15 bytes the kernel does not see. */
-  readonly name: string;
-  readonly keySize: number;
-  /** Of per-CPU maps: one CPU's value. */
-  readonly valueSize: number;
-  readonly maxEntries: number;
-  /** BPF_F_…, see MapFlag. */
-  readonly flags?: number;
-  /** For array_of_maps and hash_of_maps: a map like those that will be put in. */
-  readonly inner?: BpfMap;
-}
-
-/** How set() treats what is there: anything goes, only a new key, only an existing key. */
-export type SetMode = 'any' | 'noexist' | 'exist';
-
-/** Entries as lookupBatch() hands them out. */
-export interface Batch {
-  /** `count` keys of keySize bytes, one after the other. Overwritten by the next batch. */
-  readonly keys: Buffer;
-  /** `count` values of valueSize bytes, in the keys' order. Overwritten by the next batch. */
-  readonly values: Buffer;
-  readonly count: number;
-}
 
 const { ENOENT, EEXIST, E2BIG, EBUSY, EAGAIN, EINTR } = constants.errno;
 const MODE_FLAGS = { any: 0, noexist: 1, exist: 2 } as const;
 const BUSY_ATTEMPTS = 100;
-const ENTRIES_BATCH = 512;
-const CREATE_OPTS_BYTES = 48;
+const CLEAR_BATCH = 512;
 
 /** A map in the kernel. It lives for as long as something refers to it: this object, a program, a pin. */
 export class BpfMap {
@@ -91,23 +72,7 @@ export class BpfMap {
    * E2BIG or ENOMEM if it is too large
    */
   static create(options: MapOptions): BpfMap {
-    const opts = Buffer.alloc(CREATE_OPTS_BYTES);
-    const view = new DataView(opts.buffer, opts.byteOffset, opts.length);
-    view.setBigUint64(0, BigInt(CREATE_OPTS_BYTES), LITTLE_ENDIAN);
-    view.setUint32(24, options.inner?.fd ?? 0, LITTLE_ENDIAN);
-    view.setUint32(28, options.flags ?? 0, LITTLE_ENDIAN);
-    const fd = libbpf.bpf_map_create(
-      mapTypeNumber(options.type),
-      options.name.slice(0, 15),
-      options.keySize,
-      options.valueSize,
-      options.maxEntries,
-      opts,
-    );
-    const { type, keySize, valueSize, maxEntries } = options;
-    const what = `${type} of ${maxEntries} entries, keys of ${keySize} and values of ${valueSize} bytes`;
-    checkResult(fd, `create map "${options.name}" (${what})`);
-    return new BpfMap(fd, { name: options.name });
+    return new BpfMap(createMap(options), { name: options.name });
   }
 
   /**
@@ -170,18 +135,14 @@ export class BpfMap {
 
   /** Whether the key is there. */
   has(key: Uint8Array): boolean {
-    return this.getInto(key, this.#scratch());
+    return this.getInto(key, Buffer.allocUnsafe(this.valueSize));
   }
 
   /** Returns the key's value on each possible CPU, in buffers of cpuValueSize bytes; undefined if there is none. */
   getPerCpu(key: Uint8Array): Buffer[] | undefined {
     this.#checkPerCpu();
     const all = this.get(key);
-    if (all === undefined) return undefined;
-    const stride = cpuStride(this.cpuValueSize);
-    return Array.from({ length: possibleCpus() }, (_, cpu) =>
-      all.subarray(cpu * stride, cpu * stride + this.cpuValueSize),
-    );
+    return all === undefined ? undefined : splitPerCpu(all, this.cpuValueSize);
   }
 
   /**
@@ -212,13 +173,8 @@ export class BpfMap {
         `${values.length} values were given for ${possibleCpus()} possible CPUs`,
       );
     }
-    const all = Buffer.alloc(this.valueSize);
-    const stride = cpuStride(this.cpuValueSize);
-    for (const [cpu, value] of values.entries()) {
-      this.#checkSize('value of one CPU', value, this.cpuValueSize);
-      all.set(value, cpu * stride);
-    }
-    return this.set(key, all, mode);
+    for (const value of values) this.#checkSize('value of one CPU', value, this.cpuValueSize);
+    return this.set(key, joinPerCpu(values, this.cpuValueSize), mode);
   }
 
   /**
@@ -257,7 +213,7 @@ export class BpfMap {
    */
   *keys(): Generator<Buffer, void, undefined> {
     if (this.#walksInBatches) {
-      for (const [key] of this.#batchedEntries()) yield key;
+      for (const [key] of entriesInBatches(this)) yield key;
     } else {
       yield* walkKeys(this);
     }
@@ -268,7 +224,7 @@ export class BpfMap {
    * Each key and value is a buffer of its own.
    */
   *entries(): Generator<[key: Buffer, value: Buffer], void, undefined> {
-    if (this.#walksInBatches) yield* this.#batchedEntries();
+    if (this.#walksInBatches) yield* entriesInBatches(this);
     else yield* walkEntries(this);
   }
 
@@ -282,7 +238,7 @@ export class BpfMap {
       const zeros = Buffer.alloc(this.valueSize);
       for (const key of this.keys()) this.set(key, zeros);
     } else if (this.#walksInBatches) {
-      for (const { keys, count } of this.lookupBatch(ENTRIES_BATCH)) this.deleteBatch(keys, count);
+      for (const { keys, count } of this.lookupBatch(CLEAR_BATCH)) this.deleteBatch(keys, count);
     } else {
       for (const key of walkKeys(this)) this.delete(key);
     }
@@ -294,7 +250,7 @@ export class BpfMap {
    */
   *lookupBatch(count: number): Generator<Batch, void, undefined> {
     if (this.#walksInBatches) yield* lookupInBatches(this, count);
-    else yield* this.#collect(count);
+    else yield* collectBatches(this, count);
   }
 
   /**
@@ -311,11 +267,7 @@ export class BpfMap {
       );
     }
     if (batchSupported(this)) return deleteInBatches(this, keys, count);
-    let deleted = 0;
-    for (let i = 0; i < count; i++) {
-      if (this.delete(keys.subarray(i * this.keySize, (i + 1) * this.keySize))) deleted++;
-    }
-    return deleted;
+    return deleteSingly(this, keys, count);
   }
 
   /**
@@ -326,8 +278,8 @@ export class BpfMap {
    * @param length in bytes; what is left of the array by default
    */
   mmap(offset = 0, length?: number): MemoryMap {
-    const stride = Math.ceil(this.cpuValueSize / 8) * 8;
-    return mapMemory(this.fd, this.#label, offset, length ?? stride * this.maxEntries - offset);
+    const size = cpuStride(this.cpuValueSize) * this.maxEntries;
+    return mapMemory(this.fd, this.#label, offset, length ?? size - offset);
   }
 
   /** Kernel memory that the map takes: exact since Linux 6.4, before that the estimate made at creation. */
@@ -376,40 +328,6 @@ export class BpfMap {
     return this.type !== 'lpm_trie' && batchSupported(this);
   }
 
-  *#batchedEntries(): Generator<[key: Buffer, value: Buffer], void, undefined> {
-    const { keySize, valueSize } = this;
-    for (const { keys, values, count } of lookupInBatches(this, ENTRIES_BATCH)) {
-      // the batch's buffers are used again, but its entries may be kept
-      const allKeys = Buffer.from(keys.subarray(0, count * keySize));
-      const allValues = Buffer.from(values.subarray(0, count * valueSize));
-      for (let i = 0; i < count; i++) {
-        yield [
-          allKeys.subarray(i * keySize, (i + 1) * keySize),
-          allValues.subarray(i * valueSize, (i + 1) * valueSize),
-        ];
-      }
-    }
-  }
-
-  /** Batches for kernels without batches. */
-  *#collect(size: number): Generator<Batch, void, undefined> {
-    const keys = Buffer.allocUnsafe(size * this.keySize);
-    const values = Buffer.allocUnsafe(size * this.valueSize);
-    let count = 0;
-    for (const [key, value] of walkEntries(this)) {
-      keys.set(key, count * this.keySize);
-      values.set(value, count * this.valueSize);
-      if (++count < size) continue;
-      yield { keys, values, count };
-      count = 0;
-    }
-    if (count > 0) yield { keys, values, count };
-  }
-
-  #scratch(): Buffer {
-    return Buffer.allocUnsafe(this.valueSize);
-  }
-
   /** C reads and writes as many bytes as the map says: a short buffer would be overrun. */
   #checkSize(what: string, bytes: Uint8Array, size: number): void {
     if (bytes.length !== size) {
@@ -424,18 +342,6 @@ export class BpfMap {
     if (this.isPerCpu) return;
     throw new LayoutError(`use ${this.#label} per CPU`, `its type ${this.type} has one value for all CPUs`);
   }
-}
-
-export interface FromFdOptions {
-  /** The whole name, of which the kernel keeps 15 bytes. */
-  readonly name?: string;
-  /** Leaves the file descriptor open on close(). */
-  readonly borrowed?: boolean;
-}
-
-/** The kernel rounds each CPU's value up to 8 bytes (kernel/bpf/syscall.c, bpf_map_value_size). */
-function cpuStride(valueSize: number): number {
-  return Math.ceil(valueSize / 8) * 8;
 }
 
 /** A bucket's lock may be held by a program that this CPU was interrupted in; it is free again at once. */

@@ -3,7 +3,8 @@
 
 import type { Codec } from './codec.js';
 import { LayoutError } from './errors.js';
-import type { BpfMap, SetMode } from './map.js';
+import type { BpfMap } from './map.js';
+import type { SetMode } from './map-options.js';
 import { LITTLE_ENDIAN } from './native.js';
 
 const BATCH_ENTRIES = 512;

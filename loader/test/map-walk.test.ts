@@ -69,7 +69,7 @@ test('a walk that deletes what it meets empties the map', (t, make) => {
 
   for (const key of map.keys()) {
     met.add(numberOf(key));
-    t.ok(map.delete(key) || met.size > 0);
+    map.delete(key);
   }
 
   t.equal(met.size, 3000);
