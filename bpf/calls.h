@@ -11,14 +11,14 @@
 
 /* Index into the calls map; + 1 for IPv6. */
 enum call {
-	CALL_INGRESS = 0,	/* the hook again: a flow has appeared meanwhile */
+	CALL_INGRESS = 0, /* the hook again: a flow has appeared meanwhile */
 	CALL_EGRESS = 2,
-	CALL_EGRESS_LOCAL = 4,	/* the hook again, under KEY_LOCAL */
-	CALL_NEW_INGRESS = 6,	/* no flow: may one begin, and with which translation */
+	CALL_EGRESS_LOCAL = 4, /* the hook again, under KEY_LOCAL */
+	CALL_NEW_INGRESS = 6,  /* no flow: may one begin, and with which translation */
 	CALL_NEW_EGRESS = 8,
 	CALL_CREATE_INGRESS = 10, /* a slot; an untranslated flow is complete with it */
 	CALL_CREATE_EGRESS = 12,
-	CALL_JUDGE_EGRESS = 14, /* a flow born at ingress meets its outgoing interface */
+	CALL_JUDGE_EGRESS = 14,	 /* a flow born at ingress meets its outgoing interface */
 	CALL_ERROR_INGRESS = 16, /* ICMP errors */
 	CALL_ERROR_EGRESS = 18,
 	CALL_CLAIM_INGRESS = 20, /* an outside port and the keys */
@@ -36,8 +36,10 @@ enum hop_flags {
 
 /* skb->cb, word by word. */
 struct hop {
-	__u32 word0; /* l2 length (8 bits), retries (8), flags (8), TCP options (8): scale, enum tcp_option_flags */
-	__u32 rule;  /* 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where the search goes on */
+	__u32 word0; /* l2 length (8 bits), retries (8), flags (8), TCP options (8): scale, enum
+			tcp_option_flags */
+	__u32 rule;  /* 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where the search
+			goes on */
 	__u32 seed;  /* of the port search */
 	__u32 slot;  /* 1 + slot claimed already */
 	__u32 tries; /* of the port search so far; in a hook: the TCP options' highest SACK edge */
@@ -56,6 +58,11 @@ inline_ __u32 hop_flags(const struct __sk_buff *skb)
 enum { HOP_KEPT_MASK = 0xff08ff00 }; /* retries, and what the TCP options said */
 
 /* `again`: another program was there before, whose retries count on. */
+inline_ __u32 hop_upper(const struct __sk_buff *skb)
+{
+	return hop_flags(skb) / HOP_UPPER & 1;
+}
+
 inline_ void hop_begin(struct __sk_buff *skb, __u32 l2, __u32 flags, bool again)
 {
 	skb->cb[0] = l2 | flags << 16 | (again ? skb->cb[0] & HOP_KEPT_MASK : 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What the flavours differ in, and the few macros that everything else is written with. Nothing about packets. */
+/* What the flavours differ in, and the few macros that everything else is written with. Nothing about
+ * packets. */
 #ifndef CTNAT_COMPILER_H
 #define CTNAT_COMPILER_H
 
@@ -17,19 +18,19 @@
  */
 #ifdef CTNAT_LOOPS
 #define UNROLL_LONG
-enum { SWEEP_SCAN_STEP = 256 };
+enum { SWEEP_SCAN_STEP = 256, SLOT_SCAN_STEP = 64, PORT_SCAN_STEP = 96 };
 #else
 #define UNROLL_LONG UNROLL
-enum { SWEEP_SCAN_STEP = 32 };
+enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 7 };
 #endif
 #define UNROLL _Pragma("clang loop unroll(full)")
 
-/* What one pass looks at before it goes on by tail call; unrolled everywhere, a verifier walks loops no shorter. */
-enum { SLOT_SCAN_STEP = 16, RULE_SCAN_STEP = 16, PORT_SCAN_STEP = 12 };
+/* Rules looked at in one pass. */
+enum { RULE_SCAN_STEP = 16 };
 
 #define inline_ static __always_inline
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
@@ -39,10 +40,11 @@ enum { SLOT_SCAN_STEP = 16, RULE_SCAN_STEP = 16, PORT_SCAN_STEP = 12 };
 #define blur(x, zero) ((x) ^= (zero))
 
 /* One access, neither torn nor repeated by the compiler: for fields that other CPUs write. */
-#define read_once(x) (*(const volatile typeof(x) *)&(x))
+#define read_once(x)	 (*(const volatile typeof(x) *)&(x))
 #define write_once(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
-/* Ends a chain of assumptions that the compiler makes about a value; the verifier then sees it bounded anew. */
+/* Ends a chain of assumptions that the compiler makes about a value; the verifier then sees it bounded anew.
+ */
 #define hide(x) asm volatile("" : "+r"(x))
 
 /* Keeps loads and stores on their side; the hardware's order is argued where it is used. */

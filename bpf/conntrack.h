@@ -11,7 +11,8 @@
 #include "flow_tcp.h"
 #include "slot.h"
 
-/* A UDP flow is a stream when it still talks both ways 2 s after its first packet (nf_conntrack_proto_udp). */
+/* A UDP flow is a stream when it still talks both ways 2 s after its first packet (nf_conntrack_proto_udp).
+ */
 enum { UDP_STREAM_TICKS = 120 };
 
 inline_ void flow_count(struct flow *f, enum ct_dir dir, __u32 bytes)

@@ -22,9 +22,9 @@ enum { SLOT_PASSES = 8, PORT_PASSES = 12, RACE_RETRIES = 6 };
 
 enum search {
 	SEARCH_FOUND,
-	SEARCH_AGAIN,	 /* this pass is used up */
+	SEARCH_AGAIN,	  /* this pass is used up */
 	SEARCH_EXHAUSTED, /* the whole range is in use */
-	SEARCH_FAILED,	 /* the map refused */
+	SEARCH_FAILED,	  /* the map refused */
 };
 
 /* Primes above 2^15, so that at most one multiple of each is a port range's size. */
@@ -66,7 +66,7 @@ struct port_walk {
 	union tuple_key key; /* of the reply tuple, all but the ports */
 	__u32 size;
 	__u32 stride;
-	__u32 offset; /* of the next port in the range */
+	__u32 offset;	/* of the next port in the range */
 	__be16 service; /* the other side's port */
 	__u32 above;	/* 1: the other side's address is the higher one */
 	__u32 equal;
@@ -113,8 +113,9 @@ inline_ long port_claim_first(struct port_walk *w, const struct plan *plan, cons
 			      struct tuple_ref *ref, bool local, bool *plain, const bool v6)
 {
 	const struct tuple6 *reply = &plan->reply;
-	bool same = address_equal(reply->saddr, p->tuple.daddr, v6) && address_equal(reply->daddr, p->tuple.saddr, v6) &&
-		    reply->sport == p->tuple.dport && reply->dport == p->tuple.sport;
+	bool same = address_equal(reply->saddr, p->tuple.daddr, v6) &&
+		    address_equal(reply->daddr, p->tuple.saddr, v6) && reply->sport == p->tuple.dport &&
+		    reply->dport == p->tuple.sport;
 	bool high = port_walk_set(w, reply->dport, v6);
 
 	if (same && local)
@@ -137,7 +138,7 @@ inline_ bool port_reclaim(struct port_walk *w, const struct plan *plan, __u32 no
 	struct flow *f;
 	__u16 gen = 0;
 
-	UNROLL
+	UNROLL_LONG
 	for (int i = 0; i < PORT_SCAN_STEP; i++) {
 		port_walk_set(w, port_walk_next(w, plan), v6);
 		held = tuple_find(&w->key, v6);
@@ -159,8 +160,9 @@ inline_ bool port_reclaim(struct port_walk *w, const struct plan *plan, __u32 no
  * a random start by a random stride that is prime to its size: it comes by every port once, and does not
  * walk along the runs of used ports that a stride of 1 grows. Ports of flows past their deadline are free.
  */
-inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const struct packet *p, struct tuple_ref *ref,
-				__u32 now, __u32 zero, bool local, bool *plain, const bool v6)
+inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const struct packet *p,
+				struct tuple_ref *ref, __u32 now, __u32 zero, bool local, bool *plain,
+				const bool v6)
 {
 	__u32 seed = skb->cb[2], tries = skb->cb[4], begin;
 	struct tuple6 *reply = &plan->reply;
@@ -194,7 +196,7 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 	w.stride = port_stride(seed >> 1, w.size) % w.size;
 	begin = ((seed >> 4) + tries * w.stride) % w.size;
 	w.offset = begin;
-	UNROLL
+	UNROLL_LONG
 	for (int i = 0; i < PORT_SCAN_STEP; i++) {
 		__be16 port = port_walk_next(&w, plan);
 
@@ -218,7 +220,8 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 }
 
 /* Fills a claimed slot, all but the reply tuple. */
-inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags, const bool v6)
+inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags,
+		       const bool v6)
 {
 	f->created = now;
 	f->deadline = now + TICK_GRACE; /* until the protocol has spoken */

@@ -50,62 +50,62 @@ int ct_egress_upper(struct __sk_buff *skb)
 	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, true);
 }
 
-#define CALLS(v6, suffix)                                                                                            \
-	SEC("tc") int call_ingress##suffix(struct __sk_buff *skb)                                                    \
-	{                                                                                                            \
-		return hook(skb, HOOK_INGRESS, false, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);            \
-	}                                                                                                            \
-	SEC("tc") int call_egress##suffix(struct __sk_buff *skb)                                                     \
-	{                                                                                                            \
-		return hook(skb, HOOK_EGRESS, false, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);             \
-	}                                                                                                            \
-	SEC("tc") int call_egress_local##suffix(struct __sk_buff *skb)                                               \
-	{                                                                                                            \
-		return hook(skb, HOOK_EGRESS, true, hop_l2(skb), hop_flags(skb) & HOP_UPPER, true, v6);              \
-	}                                                                                                            \
-	SEC("tc") int call_new_ingress##suffix(struct __sk_buff *skb)                                                \
-	{                                                                                                            \
-		return new_flow(skb, HOOK_INGRESS, v6);                                                              \
-	}                                                                                                            \
-	SEC("tc") int call_new_egress##suffix(struct __sk_buff *skb)                                                 \
-	{                                                                                                            \
-		return new_flow(skb, HOOK_EGRESS, v6);                                                               \
-	}                                                                                                            \
-	SEC("tc") int call_create_ingress##suffix(struct __sk_buff *skb)                                             \
-	{                                                                                                            \
-		return create_flow(skb, HOOK_INGRESS, v6);                                                           \
-	}                                                                                                            \
-	SEC("tc") int call_create_egress##suffix(struct __sk_buff *skb)                                              \
-	{                                                                                                            \
-		return create_flow(skb, HOOK_EGRESS, v6);                                                            \
-	}                                                                                                            \
-	SEC("tc") int call_claim_ingress##suffix(struct __sk_buff *skb)                                                     \
-	{                                                                                                                   \
-		return claim_flow(skb, HOOK_INGRESS, v6);                                                                          \
-	}                                                                                                                   \
-	SEC("tc") int call_claim_egress##suffix(struct __sk_buff *skb)                                                      \
-	{                                                                                                                   \
-		return claim_flow(skb, HOOK_EGRESS, v6);                                                                           \
-	}                                                                                                                   \
-	SEC("tc") int call_options_ingress##suffix(struct __sk_buff *skb)                                                   \
-	{                                                                                                                   \
-		return hook_options(skb, HOOK_INGRESS, v6);                                                                        \
-	}                                                                                                                   \
-	SEC("tc") int call_options_egress##suffix(struct __sk_buff *skb)                                                    \
-	{                                                                                                                   \
-		return hook_options(skb, HOOK_EGRESS, v6);                                                                         \
-	}                                                                                                                   \
-	SEC("tc") int call_judge_egress##suffix(struct __sk_buff *skb)                                               \
-	{                                                                                                            \
-		return judge_flow(skb, v6);                                                                          \
-	}                                                                                                            \
-	SEC("tc") int call_error_ingress##suffix(struct __sk_buff *skb)                                              \
-	{                                                                                                            \
-		return icmp_error(skb, HOOK_INGRESS, v6);                                                            \
-	}                                                                                                            \
-	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                               \
-	{                                                                                                            \
-		return icmp_error(skb, HOOK_EGRESS, v6);                                                             \
+#define CALLS(v6, suffix)                                                                                    \
+	SEC("tc") int call_ingress##suffix(struct __sk_buff *skb)                                            \
+	{                                                                                                    \
+		return hook(skb, HOOK_INGRESS, false, hop_l2(skb), hop_upper(skb), true, v6);                \
+	}                                                                                                    \
+	SEC("tc") int call_egress##suffix(struct __sk_buff *skb)                                             \
+	{                                                                                                    \
+		return hook(skb, HOOK_EGRESS, false, hop_l2(skb), hop_upper(skb), true, v6);                 \
+	}                                                                                                    \
+	SEC("tc") int call_egress_local##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return hook(skb, HOOK_EGRESS, true, hop_l2(skb), hop_upper(skb), true, v6);                  \
+	}                                                                                                    \
+	SEC("tc") int call_new_ingress##suffix(struct __sk_buff *skb)                                        \
+	{                                                                                                    \
+		return new_flow(skb, HOOK_INGRESS, v6);                                                      \
+	}                                                                                                    \
+	SEC("tc") int call_new_egress##suffix(struct __sk_buff *skb)                                         \
+	{                                                                                                    \
+		return new_flow(skb, HOOK_EGRESS, v6);                                                       \
+	}                                                                                                    \
+	SEC("tc") int call_create_ingress##suffix(struct __sk_buff *skb)                                     \
+	{                                                                                                    \
+		return create_flow(skb, HOOK_INGRESS, v6);                                                   \
+	}                                                                                                    \
+	SEC("tc") int call_create_egress##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return create_flow(skb, HOOK_EGRESS, v6);                                                    \
+	}                                                                                                    \
+	SEC("tc") int call_claim_ingress##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return claim_flow(skb, HOOK_INGRESS, v6);                                                    \
+	}                                                                                                    \
+	SEC("tc") int call_claim_egress##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return claim_flow(skb, HOOK_EGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_options_ingress##suffix(struct __sk_buff *skb)                                    \
+	{                                                                                                    \
+		return hook_options(skb, HOOK_INGRESS, v6);                                                  \
+	}                                                                                                    \
+	SEC("tc") int call_options_egress##suffix(struct __sk_buff *skb)                                     \
+	{                                                                                                    \
+		return hook_options(skb, HOOK_EGRESS, v6);                                                   \
+	}                                                                                                    \
+	SEC("tc") int call_judge_egress##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return judge_flow(skb, v6);                                                                  \
+	}                                                                                                    \
+	SEC("tc") int call_error_ingress##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return icmp_error(skb, HOOK_INGRESS, v6);                                                    \
+	}                                                                                                    \
+	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return icmp_error(skb, HOOK_EGRESS, v6);                                                     \
 	}
 
 CALLS(false, 4)

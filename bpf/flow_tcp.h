@@ -38,7 +38,7 @@ inline_ bool segment_has_options(struct __sk_buff *skb, const struct packet *p)
 }
 
 /* Reads them into skb->cb. */
-inline_ void segment_read_options(struct __sk_buff *skb, const struct packet *p)
+inline_ void segment_read_options(struct __sk_buff *skb, const struct packet *p, const struct settings *s)
 {
 	__u32 length = p->tcp_header - 20, zero = 0;
 	struct tcp_options options;
@@ -54,14 +54,14 @@ inline_ void segment_read_options(struct __sk_buff *skb, const struct packet *p)
 	length += 1;
 	if (bpf_skb_load_bytes(skb, p->l4 + 20, room->bytes, length))
 		return;
-	tcp_options_read(room->bytes, length, p->ack, &options);
+	tcp_options_read(room->bytes, length, p->ack, s->zero, &options);
 	skb->cb[0] = (skb->cb[0] & 0x00ffffff) | (__u32)options.scale << 24 | (__u32)options.flags << 28;
 	skb->cb[4] = options.sack;
 }
 
 /* `tracked`: of a flow that is known; skb->cb[4] is another thing where one begins. */
-inline_ void segment_make(struct __sk_buff *skb, const struct packet *p, enum ct_dir dir, struct tcp_segment *seg,
-			  const bool tracked)
+inline_ void segment_make(struct __sk_buff *skb, const struct packet *p, enum ct_dir dir,
+			  struct tcp_segment *seg, __u32 zero, const bool tracked)
 {
 	__builtin_memset(seg, 0, sizeof(*seg));
 	seg->seq = p->seq;
@@ -79,17 +79,21 @@ inline_ void segment_make(struct __sk_buff *skb, const struct packet *p, enum ct
 		if (tracked)
 			seg->sack = skb->cb[4];
 	}
+	blur(seg->scale, zero);
+	blur(seg->option_flags, zero);
+	blur(seg->sack, zero);
 }
 
-inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const struct packet *p, enum ct_dir dir,
-				  __u32 now, const struct settings *s)
+inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const struct packet *p,
+				  enum ct_dir dir, __u32 now, const struct settings *s)
 {
 	struct tcp_segment seg;
 	struct tcp_result result;
-	__u32 deadline = read_once(f->deadline);
+	__u32 remaining = read_once(f->deadline) - now;
 
-	segment_make(skb, p, dir, &seg, true);
-	tcp_track_segment(f, &seg, tick_before(now, deadline) ? deadline - now : 0, s, &result);
+	segment_make(skb, p, dir, &seg, s->zero, true);
+	remaining &= ~((__s32)remaining >> 31); /* 0 when it is past */
+	tcp_track_segment(f, &seg, remaining, s, &result);
 	if (unlikely(result.verdict == TCP_VERDICT_REPLACE))
 		return TRACK_REPLACE;
 	if (result.status)
@@ -101,7 +105,8 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 	if (unlikely(result.verdict == TCP_VERDICT_INVALID))
 		return TRACK_INVALID;
 	if (unlikely(result.verdict == TCP_VERDICT_DELETE)) {
-		/* nothing but a refusal was ever answered: it is over with this packet, the next sweep collects it */
+		/* nothing but a refusal was ever answered: it is over with this packet, the next sweep
+		 * collects it */
 		write_once(f->deadline, now - 1);
 		return TRACK_LAST;
 	}
@@ -115,7 +120,7 @@ inline_ bool tcp_flow_begin(struct __sk_buff *skb, struct flow *f, const struct 
 	struct tcp_segment seg;
 	struct tcp_result result = {};
 
-	segment_make(skb, p, CT_DIR_ORIGINAL, &seg, false);
+	segment_make(skb, p, CT_DIR_ORIGINAL, &seg, s->zero, false);
 	if (!tcp_begin(&f->tcp, &seg, s, &result))
 		return false;
 	f->state = result.state;

@@ -39,7 +39,8 @@ inline_ void fragment_key(union fragment_key *key, const struct packet *p, enum 
 
 inline_ void fragment_remember(const struct packet *p, enum hook_dir at, __u32 now, const bool v6)
 {
-	struct fragment value = {.sport = p->tuple.sport, .dport = p->tuple.dport, .tick = now, .kind = p->kind};
+	struct fragment value = {
+		.sport = p->tuple.sport, .dport = p->tuple.dport, .tick = now, .kind = p->kind};
 	union fragment_key key;
 
 	fragment_key(&key, p, at, v6);

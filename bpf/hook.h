@@ -44,16 +44,8 @@ inline_ bool hook_parse(struct __sk_buff *skb, const enum hook_dir at, struct pa
 			const struct settings *s, int *verdict, const bool v6)
 {
 	enum reason reason = packet_parse(skb, v6, l2, p);
-	__u32 zero = s->zero;
 
-	blur(p->proto, zero);
-	blur(p->kind, zero);
-	blur(p->flags, zero);
-	blur(p->l4, zero);
-	blur(p->length, zero);
-	blur(p->tcp_flags, zero);
-	blur(p->tcp_header, zero);
-	blur(p->payload, zero);
+	packet_blur(p, s->zero);
 
 	if (unlikely(reason)) {
 		*verdict = reason < REASON_DROP_FIRST
@@ -74,8 +66,8 @@ inline_ enum call call_again(const enum hook_dir at, bool local)
 }
 
 /* Hook of one direction. `local`: looks under KEY_LOCAL; only for packets of the host itself. */
-inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, bool upper, const bool again,
-		 const bool v6)
+inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, __u32 upper,
+		 const bool again, const bool v6)
 {
 	__u32 now = clock_now(), tag = 0, slot;
 	struct settings *s = settings_get();
@@ -106,8 +98,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	}
 	if (unlikely(p.flags & PACKET_FIRST))
 		fragment_remember(&p, at, now, v6);
-	if (at == HOOK_EGRESS || upper)
-		tag = skb->tc_index;
+	tag = at == HOOK_EGRESS ? skb->tc_index : skb->tc_index & -(__u32)upper;
 	high = packet_key(&key, &p, tag, local, v6);
 	ref = tuple_find(&key, v6);
 	if (!ref)
@@ -120,6 +111,11 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	dir = form_dir(ref->form, high);
 	stage = form_stage(ref->form, high);
 	seen = tag_matches(tag, slot);
+	blur(dir, s->zero);
+	blur(stage, s->zero);
+	blur(seen, s->zero);
+	blur(upper, s->zero);
+	upper &= 1;
 	if (at == HOOK_EGRESS && !local && dir == CT_DIR_ORIGINAL && unlikely(f->flags & FLOW_AT_INGRESS)) {
 		/* born where the outgoing interface was not known: its source is to be judged here */
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
@@ -173,7 +169,7 @@ inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bo
 
 	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), clock_now(), s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	segment_read_options(skb, &p);
+	segment_read_options(skb, &p, s);
 	hop_go(skb, call_again(at, hop_flags(skb) & HOP_LOCAL), v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }

@@ -131,8 +131,8 @@ inline_ bool quote_parse6(struct __sk_buff *skb, const struct packet *p, struct 
  * Gives one end of the quoted packet another address and port. Its own checksums are mended as a router
  * would that had forwarded the packet untranslated: IPv4's header, and L4's where the quote reaches it.
  */
-inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const struct quote *q, const enum side side,
-			   const __be32 *address, __be16 port, const bool v6)
+inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const struct quote *q,
+			   const enum side side, const __be32 *address, __be16 port, const bool v6)
 {
 	const __be32 *old = side_address(&q->tuple, side);
 	__be16 old_port = side_port(&q->tuple, side);
@@ -159,14 +159,16 @@ inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const 
 		}
 	}
 	if (!v6) {
-		if (error_store(skb, check, q->l3 + 10, q->ip_check, checksum_change(q->ip_check, old[0], address[0]), 2))
+		if (error_store(skb, check, q->l3 + 10, q->ip_check,
+				checksum_change(q->ip_check, old[0], address[0]), 2))
 			return -1;
 	}
 	at = q->l3 + (v6 ? (side == SIDE_SOURCE ? 8 : 24) : (side == SIDE_SOURCE ? 12 : 16));
 	if (v6) {
 		__s64 diff = bpf_csum_diff((__be32 *)old, 16, (__be32 *)address, 16, 0);
 
-		if (bpf_l4_csum_replace(skb, check, 0, diff, 0) || bpf_skb_store_bytes(skb, at, address, 16, 0))
+		if (bpf_l4_csum_replace(skb, check, 0, diff, 0) ||
+		    bpf_skb_store_bytes(skb, at, address, 16, 0))
 			return -1;
 	} else if (error_store(skb, check, at, old[0], address[0], 4)) {
 		return -1;
@@ -176,8 +178,8 @@ inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const 
 }
 
 /* Gives one side of the outer header another address; ICMPv6's checksum covers it, ICMP's does not. */
-inline_ long error_outer(struct __sk_buff *skb, const struct packet *p, const enum side side, const __be32 *address,
-			 const bool v6)
+inline_ long error_outer(struct __sk_buff *skb, const struct packet *p, const enum side side,
+			 const __be32 *address, const bool v6)
 {
 	const __be32 *old = side_address(&p->tuple, side);
 
@@ -214,7 +216,8 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 		tag = skb->tc_index;
 	tuple_reverse(&reverse, &q.tuple, v6);
 	if (tag & TAG_MIDDLE)
-		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind) | KEY_MIDDLE, tag & TAG_SLOT_MASK, v6);
+		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind) | KEY_MIDDLE,
+				 tag & TAG_SLOT_MASK, v6);
 	else
 		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind), 0, v6);
 	ref = tuple_find(&key, v6);
@@ -226,12 +229,14 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 		goto unknown;
 	dir = form_dir(ref->form, high);
 	/* it must go to where the quoted packet came from, or somebody is using the flow's name */
-	if (!address_equal(p.tuple.daddr, q.tuple.saddr, v6) && !(at == HOOK_EGRESS && tag_matches(tag, slot)))
+	if (!address_equal(p.tuple.daddr, q.tuple.saddr, v6) &&
+	    !(at == HOOK_EGRESS && tag_matches(tag, slot)))
 		goto unknown;
 	/* an ICMP redirect would teach a translated flow's host a route by the wrong name: as Netfilter */
 	if (f->nat != NAT_NONE && p.icmp_type == (v6 ? 137 : 5))
 		return verdict_drop(skb, at, REASON_DROP_INVALID);
-	if (form_stage(ref->form, high) == STAGE_DONE || (upper && at == HOOK_INGRESS && tag_matches(tag, slot)))
+	if (form_stage(ref->form, high) == STAGE_DONE ||
+	    (upper && at == HOOK_INGRESS && tag_matches(tag, slot)))
 		goto done;
 	flow_tuple(f, dir == CT_DIR_ORIGINAL ? CT_DIR_REPLY : CT_DIR_ORIGINAL, &other, v6);
 	barrier_compiler();

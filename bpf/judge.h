@@ -11,7 +11,8 @@
 
 inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), l2 = hop_l2(skb), hop = hop_flags(skb), slot, ifindex = skb->ifindex, tag = skb->tc_index;
+	__u32 now = clock_now(), l2 = hop_l2(skb), hop = hop_flags(skb), slot, ifindex = skb->ifindex,
+	      tag = skb->tc_index;
 	const enum hook_dir at = HOOK_EGRESS;
 	struct settings *s = settings_get();
 	struct tuple6 original, old_reply;
@@ -44,7 +45,8 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 		flow_unkill(f);
 		goto again;
 	}
-	/* p is the packet between the hooks: its reply tuple is the flow's old one, before the source is translated */
+	/* p is the packet between the hooks: its reply tuple is the flow's old one, before the source is
+	 * translated */
 	found = port_search(skb, &plan, &p, &ref, now, s->zero, true, &plain, v6);
 	if (found == SEARCH_AGAIN) {
 		flow_unkill(f);
@@ -57,7 +59,8 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	if (found != SEARCH_FOUND) {
 		flow_unkill(f);
 		nat_retries_count(0, true);
-		return verdict_drop(skb, at, found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
+		return verdict_drop(skb, at,
+				    found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
 	}
 	nat_retries_count(skb->cb[4], false);
 	translated = f->nat != NAT_NONE;
@@ -74,8 +77,8 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 		tuple_replace(&key, &ref, v6);
 	} else {
 		/* the old reply's key becomes that of the packet between the hooks */
-		high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK,
-				 v6);
+		high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE,
+				 slot & KEY_MIDDLE_SLOT_MASK, v6);
 		ref.form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
 		f->flags |= FLOW_MIDDLE_KEY;
 		tuple_claim(&key, &ref, v6);

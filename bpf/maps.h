@@ -31,7 +31,8 @@ struct {
 	__type(value, struct flow6);
 } flows6 SEC(".maps");
 
-/* Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port. */
+/* Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, FLOWS_DEFAULT * 2);
@@ -67,7 +68,8 @@ struct fragment6_key {
 struct fragment {
 	__be16 sport;
 	__be16 dport;
-	__u32 tick; /* when it was seen: an identifier is reused, RFC 4787 REQ-14 asks for no longer than 60 s */
+	__u32 tick; /* when it was seen: an identifier is reused, RFC 4787 REQ-14 asks for no longer than 60 s
+		     */
 	__u8 kind;  /* enum icmp_kind */
 	__u8 pad[3];
 };
@@ -138,7 +140,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, REASON_COUNT * HOOK_DIR_COUNT);
+	__uint(max_entries, REASON_COUNT *HOOK_DIR_COUNT);
 	__type(key, __u32);
 	__type(value, struct metric);
 } metrics SEC(".maps");

@@ -34,15 +34,17 @@ inline_ bool egress_will_see(struct __sk_buff *skb, const struct packet *p, cons
 		fib.ipv4_dst = p->tuple.daddr[0];
 	}
 	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	/* before 5.11 the interface is not told when the neighbour is unknown: the hook's own stands there then */
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH && rc != BPF_FIB_LKUP_RET_FRAG_NEEDED &&
-	    rc != BPF_FIB_LKUP_RET_UNSUPP_LWT)
+	/* before 5.11 the interface is not told when the neighbour is unknown: the hook's own stands there
+	 * then */
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    rc != BPF_FIB_LKUP_RET_FRAG_NEEDED && rc != BPF_FIB_LKUP_RET_UNSUPP_LWT)
 		return false;
 	ifindex = fib.ifindex;
 	return bpf_map_lookup_elem(&ifaces, &ifindex);
 }
 
-/* Whether a flow may begin with the packet, TCP's in-the-middle rule aside (tcp_begin decides when it is created). */
+/* Whether a flow may begin with the packet, TCP's in-the-middle rule aside (tcp_begin decides when it is
+ * created). */
 inline_ bool may_begin(const struct packet *p, const struct settings *s)
 {
 	if (p->flags & PACKET_FOLLOWER)
@@ -121,7 +123,11 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		return verdict_pass(skb, at, REASON_DEFERRED);
 	skb->cb[0] |= flags << 16;
 	skb->cb[1] = index == RULE_NONE ? 0 : index + 1;
-	hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : judge ? CALL_JUDGE_EGRESS : CALL_CREATE_EGRESS, v6);
+	hop_go(skb,
+	       at == HOOK_INGRESS ? CALL_CREATE_INGRESS
+	       : judge		  ? CALL_JUDGE_EGRESS
+				  : CALL_CREATE_EGRESS,
+	       v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 again:
 	if (hop_retry(skb, RACE_RETRIES))
@@ -169,7 +175,8 @@ inline_ int create_fail(struct __sk_buff *skb, struct flow *f, const enum hook_d
 }
 
 /* The key of the packet between the hooks: its source as it came, its destination as it leaves. */
-inline_ bool middle_key(union tuple_key *key, const struct packet *p, const struct plan *plan, __u32 slot, const bool v6)
+inline_ bool middle_key(union tuple_key *key, const struct packet *p, const struct plan *plan, __u32 slot,
+			const bool v6)
 {
 	struct tuple6 t;
 
@@ -177,7 +184,8 @@ inline_ bool middle_key(union tuple_key *key, const struct packet *p, const stru
 	address_copy(t.daddr, plan->reply.saddr, v6);
 	t.sport = p->tuple.sport;
 	t.dport = plan->reply.sport;
-	return tuple_key(key, &t, p->proto, kind_key_flags(p->kind) | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK, v6);
+	return tuple_key(key, &t, p->proto, kind_key_flags(p->kind) | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK,
+			 v6);
 }
 
 /* Whether the flow is to be translated, by what NEW left in the packet. */
@@ -219,13 +227,14 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	struct tuple6 reply;
 	struct packet p;
 	struct flow *f;
-	__u8 flags = (at == HOOK_INGRESS ? FLOW_AT_INGRESS : 0) | (hop_flags(skb) & HOP_LOCAL ? FLOW_LOCAL_KEY : 0);
+	__u8 flags = (at == HOOK_INGRESS ? FLOW_AT_INGRESS : 0) |
+		     (hop_flags(skb) & HOP_LOCAL ? FLOW_LOCAL_KEY : 0);
 	bool high;
 	int verdict;
 
 	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	slot = slot_search(now, v6 ? s->slots6 : s->slots4, ((skb->cb[0] >> 8) & 0xff) >= SLOT_PASSES - 2, v6);
+	slot = slot_search(now, s, ((skb->cb[0] >> 8) & 0xff) >= SLOT_PASSES - 2, v6);
 	if (slot == SLOT_NONE) {
 		if (hop_retry(skb, SLOT_PASSES))
 			hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);
@@ -294,7 +303,8 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	}
 	if (found != SEARCH_FOUND) {
 		nat_retries_count(0, true);
-		return create_fail(skb, f, at, found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
+		return create_fail(skb, f, at,
+				   found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
 	}
 	nat_retries_count(skb->cb[4], false);
 	flow_set_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
@@ -307,6 +317,8 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	source = !address_equal(p.tuple.saddr, plan.reply.daddr, v6) || p.tuple.sport != plan.reply.dport;
 	destination = !address_equal(p.tuple.daddr, plan.reply.saddr, v6) ||
 		      (proto_has_ports(p.proto) && p.tuple.dport != plan.reply.sport);
+	blur(source, s->zero);
+	blur(destination, s->zero);
 	write_once(f->status, CT_CONFIRMED | (source ? CT_SRC_NAT : 0) | (destination ? CT_DST_NAT : 0));
 	barrier_compiler();
 	if (source && destination) {

@@ -47,7 +47,8 @@ struct packet {
 
 enum { PACKET_DIRECT_MAX = 4096 }; /* no header chain that is worth speed is longer */
 
-/* Reads n 32-bit words at an offset, from the linear part where they are there. False: the packet ends before. */
+/* Reads n 32-bit words at an offset, from the linear part where they are there. False: the packet ends
+ * before. */
 inline_ bool packet_words(struct __sk_buff *skb, __u32 offset, __u32 *to, const __u32 n)
 {
 	void *data = (void *)(long)skb->data;
@@ -88,9 +89,9 @@ inline_ __u8 icmp_kind4(__u8 type, __u8 *flags)
 		return ICMP_KIND_ADDRESS;
 	case 17:
 		return ICMP_KIND_ADDRESS;
-	case 3: /* unreachable */
-	case 4: /* source quench */
-	case 5: /* redirect */
+	case 3:	 /* unreachable */
+	case 4:	 /* source quench */
+	case 5:	 /* redirect */
 	case 11: /* time exceeded */
 	case 12: /* parameter problem */
 		*flags |= PACKET_ICMP_ERROR;
@@ -147,10 +148,9 @@ inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const boo
 		if (left < 8 || !packet_words(skb, p->l4, w, 2))
 			return REASON_DROP_TRUNCATED;
 		length = bpf_ntohs((__be16)w[1]);
-		/* A GSO datagram's own length may be 0 or its first segment's; a first fragment has more than is here. */
+		/* a first fragment has less than the datagram's length */
 		if (length < 8 || (length > left && !(p->flags & PACKET_FIRST)))
-			if (!skb->gso_segs)
-				return REASON_DROP_TRUNCATED;
+			return REASON_DROP_TRUNCATED;
 		p->tuple.sport = (__be16)w[0];
 		p->tuple.dport = (__be16)(w[0] >> 16);
 		return 0;
@@ -172,7 +172,8 @@ inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const boo
 
 inline_ bool ipv4_is_untracked(__be32 saddr, __be32 daddr)
 {
-	/* RFC 1122 section 3.2.1.3: no source yet (DHCP), multicast, limited broadcast: nobody answers as a flow. */
+	/* RFC 1122 section 3.2.1.3: no source yet (DHCP), multicast, limited broadcast: nobody answers as a
+	 * flow. */
 	return !saddr || (daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || daddr == 0xffffffff;
 }
 
@@ -237,7 +238,8 @@ inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet
 		p->tuple.saddr[i] = w[2 + i];
 		p->tuple.daddr[i] = w[6 + i];
 	}
-	/* RFC 4291: multicast is no flow; link-local (fe80::/10) never crosses a router; :: has no address yet. */
+	/* RFC 4291: multicast is no flow; link-local (fe80::/10) never crosses a router; :: has no address
+	 * yet. */
 	if ((w[6] & 0xff) == 0xff || (w[6] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
 	    (w[2] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) || !(w[2] | w[3] | w[4] | w[5]))
 		return REASON_UNTRACKED_MULTICAST;
@@ -277,6 +279,27 @@ inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet
 	if (ipv6_is_extension(next) || next == 44)
 		return REASON_DROP_TRUNCATED; /* a longer chain than any honest sender makes */
 	return packet_l4(skb, p, true, p->length - offset);
+}
+
+/* verifier: whichever way the headers were read, what follows is walked through once */
+inline_ void packet_blur(struct packet *p, __u32 zero)
+{
+	blur(p->tuple.sport, zero);
+	blur(p->tuple.dport, zero);
+	blur(p->l3, zero);
+	blur(p->l4, zero);
+	blur(p->length, zero);
+	blur(p->fragment_id, zero);
+	blur(p->proto, zero);
+	blur(p->kind, zero);
+	blur(p->flags, zero);
+	blur(p->icmp_type, zero);
+	blur(p->seq, zero);
+	blur(p->ack, zero);
+	blur(p->payload, zero);
+	blur(p->window, zero);
+	blur(p->tcp_flags, zero);
+	blur(p->tcp_header, zero);
 }
 
 inline_ enum reason packet_parse(struct __sk_buff *skb, const bool v6, __u32 l2, struct packet *p)

@@ -15,17 +15,18 @@ struct plan {
 	struct tuple6 reply; /* with the port that is asked for first */
 	__u16 port_min;	     /* for the source's outside port, host order, inclusive */
 	__u16 port_max;
-	__u16 rule; /* id */
-	__u8 type;  /* enum nat_type */
+	__u16 rule;	 /* id */
+	__u8 type;	 /* enum nat_type */
 	bool keep_first; /* the first choice is inside the range */
 };
 
 enum {
-	RULE_NONE = 0xffffffff,	    /* all looked at, none matches */
+	RULE_NONE = 0xffffffff,	      /* all looked at, none matches */
 	RULE_UNFINISHED = 0xfffffffe, /* more to look at */
 };
 
-/* One branch for the whole address: sixteen of them in an unrolled search are too many for an old verifier. */
+/* One branch for the whole address: sixteen of them in an unrolled search are too many for an old verifier.
+ */
 inline_ bool prefix_matches(const __be32 *address, const __be32 *value, const __be32 *mask, const bool v6)
 {
 	__u32 differs = (address[0] & mask[0]) ^ value[0];
@@ -38,15 +39,16 @@ inline_ bool prefix_matches(const __be32 *address, const __be32 *value, const __
 	return !differs;
 }
 
-inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u32 ifindex, const enum hook_dir at,
-			  const bool v6)
+inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u32 ifindex,
+			  const enum hook_dir at, const bool v6)
 {
 	__u16 port = bpf_ntohs(p->tuple.dport);
 
 	if (at == HOOK_INGRESS ? r->kind != NAT_RULE_DNAT
 			       : r->kind != NAT_RULE_SNAT && r->kind != NAT_RULE_MASQUERADE)
 		return false;
-	if (r->family != (v6 ? 6 : 4) || (r->ifindex && r->ifindex != ifindex) || (r->proto && r->proto != p->proto))
+	if (r->family != (v6 ? 6 : 4) || (r->ifindex && r->ifindex != ifindex) ||
+	    (r->proto && r->proto != p->proto))
 		return false;
 	if (r->dport_max != 0xffff || r->dport_min)
 		if (!proto_has_ports(p->proto) || port < r->dport_min || port > r->dport_max)
@@ -115,7 +117,8 @@ inline_ void range_pick(__be32 *to, const __be32 *min, const __be32 *max, const 
 
 	address_copy(to, min, v6);
 	if (span)
-		to[last] = bpf_htonl(low + (span == 0xffffffff ? host_hash(host, v6) : host_hash(host, v6) % (span + 1)));
+		to[last] = bpf_htonl(
+			low + (span == 0xffffffff ? host_hash(host, v6) : host_hash(host, v6) % (span + 1)));
 }
 
 /*
@@ -162,7 +165,8 @@ inline_ void plan_plain(struct plan *plan, const struct packet *p, const bool v6
 }
 
 /* Where a port forward leads; a range of ports is shifted as a whole when both are as long. */
-inline_ void plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r, const bool v6)
+inline_ void plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r,
+			      const bool v6)
 {
 	__u32 span = r->to_port_max - r->to_port_min, offset;
 

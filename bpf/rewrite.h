@@ -33,8 +33,8 @@ inline_ __be16 side_port(const struct tuple6 *t, enum side side)
 }
 
 /* The pseudo header's part of the L4 checksum for an address that changes. */
-inline_ long rewrite_pseudo(struct __sk_buff *skb, __u32 offset, const __be32 *from, const __be32 *to, __u64 flags,
-			    const bool v6)
+inline_ long rewrite_pseudo(struct __sk_buff *skb, __u32 offset, const __be32 *from, const __be32 *to,
+			    __u64 flags, const bool v6)
 {
 	if (v6) {
 		__s64 diff = bpf_csum_diff((__be32 *)from, 16, (__be32 *)to, 16, 0);
@@ -45,15 +45,16 @@ inline_ long rewrite_pseudo(struct __sk_buff *skb, __u32 offset, const __be32 *f
 }
 
 /* The IP header's address; IPv4 mends its own checksum, IPv6 has none. */
-inline_ long rewrite_ip_address(struct __sk_buff *skb, __u32 l3, enum side side, const __be32 *from, const __be32 *to,
-				const bool v6)
+inline_ long rewrite_ip_address(struct __sk_buff *skb, __u32 l3, enum side side, const __be32 *from,
+				const __be32 *to, const bool v6)
 {
 	if (v6) {
 		/*
 		 * RECOMPUTE: l4_csum_replace has taken the address out of a CHECKSUM_COMPLETE sum as if an
 		 * IPv4 header checksum made up for it. IPv6 has none, so the new bytes are added here.
 		 */
-		return bpf_skb_store_bytes(skb, l3 + (side == SIDE_SOURCE ? 8 : 24), to, 16, BPF_F_RECOMPUTE_CSUM);
+		return bpf_skb_store_bytes(skb, l3 + (side == SIDE_SOURCE ? 8 : 24), to, 16,
+					   BPF_F_RECOMPUTE_CSUM);
 	}
 	if (bpf_l3_csum_replace(skb, l3 + 10, from[0], to[0], 4))
 		return -1;
@@ -64,8 +65,8 @@ inline_ long rewrite_ip_address(struct __sk_buff *skb, __u32 l3, enum side side,
  * Gives one side of the packet another address and port (ICMP: identifier). p->tuple still holds what the
  * packet has; it is brought up to date. 0, or a negative number when the packet's memory can't be written.
  */
-inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum side side, const __be32 *address,
-			  __be16 port, const bool v6)
+inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum side side,
+			  const __be32 *address, __be16 port, const bool v6)
 {
 	const __be32 *old = side_address(&p->tuple, side);
 	__be16 old_port = side_port(&p->tuple, side);
@@ -75,7 +76,8 @@ inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum si
 
 	if (!(p->flags & PACKET_FOLLOWER)) {
 		/* ICMPv4 alone has no pseudo header */
-		if (moves && (v6 || proto_has_ports(p->proto)) && rewrite_pseudo(skb, check, old, address, flags, v6))
+		if (moves && (v6 || proto_has_ports(p->proto)) &&
+		    rewrite_pseudo(skb, check, old, address, flags, v6))
 			return -1;
 		if (port != old_port) {
 			__u32 at = p->l4 + (proto_has_ports(p->proto) ? (side == SIDE_SOURCE ? 0 : 2) : 4);

@@ -35,11 +35,13 @@ inline_ struct flow *flow_at(__u32 slot, const bool v6)
 inline_ void flow_tuple(const struct flow *f, enum ct_dir dir, struct tuple6 *to, const bool v6)
 {
 	if (v6) {
-		const struct tuple6 *t = dir ? &((const struct flow6 *)f)->tuple[1] : &((const struct flow6 *)f)->tuple[0];
+		const struct tuple6 *t =
+			dir ? &((const struct flow6 *)f)->tuple[1] : &((const struct flow6 *)f)->tuple[0];
 
 		*to = *t;
 	} else {
-		const struct tuple4 *t = dir ? &((const struct flow4 *)f)->tuple[1] : &((const struct flow4 *)f)->tuple[0];
+		const struct tuple4 *t =
+			dir ? &((const struct flow4 *)f)->tuple[1] : &((const struct flow4 *)f)->tuple[0];
 
 		to->saddr[0] = t->saddr;
 		to->daddr[0] = t->daddr;
@@ -141,7 +143,8 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 	write_once(f->status, 0);
 	flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
 	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0), f->zone, v6);
+	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0), f->zone,
+		  v6);
 	tuple_release(&key, v6);
 	if (f->nat != NAT_NONE) {
 		tuple_key(&key, &reply, f->proto, key_flags, f->zone, v6);
@@ -150,7 +153,8 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 			/* source as it came, destination as it leaves */
 			address_copy(original.daddr, reply.saddr, v6);
 			original.dport = reply.sport;
-			tuple_key(&key, &original, f->proto, key_flags | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK, v6);
+			tuple_key(&key, &original, f->proto, key_flags | KEY_MIDDLE,
+				  slot & KEY_MIDDLE_SLOT_MASK, v6);
 			tuple_release(&key, v6);
 		}
 	}
@@ -175,7 +179,8 @@ inline_ bool flow_kill_expired(struct flow *f, __u32 slot, __u16 gen, __u32 now,
 {
 	if (!flow_try_kill(f))
 		return false;
-	if (read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED) || !tick_before(read_once(f->deadline), now)) {
+	if (read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED) ||
+	    !tick_before(read_once(f->deadline), now)) {
 		flow_unkill(f);
 		return false;
 	}
@@ -186,13 +191,14 @@ inline_ bool flow_kill_expired(struct flow *f, __u32 slot, __u16 gen, __u32 now,
 
 enum { SLOT_NONE = 0xffffffff };
 
-/* Long searches that found nothing free make the next ones short: the table is full, walking it again is waste. */
+/* Long searches that found nothing free make the next ones short: the table is full, walking it again is
+ * waste. */
 enum { HAND_FULL_SKIP = 64 };
 
 /* Claims the first free of the SLOT_SCAN_STEP slots from `position` on. */
 inline_ __u32 slot_claim_free(__u32 position, __u32 slots, const bool v6)
 {
-	UNROLL
+	UNROLL_LONG
 	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
 		__u32 slot = position + i;
 		struct flow *f;
@@ -207,16 +213,17 @@ inline_ __u32 slot_claim_free(__u32 position, __u32 slots, const bool v6)
 }
 
 /* Whether a flow may give its slot to another one: it is over, or (`evict`) it has seen no reply. */
-inline_ bool flow_gives_way(const struct flow *f, __u32 now, bool evict)
+inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 evict)
 {
-	__u16 status = read_once(f->status);
+	__u32 status = read_once(f->status), dead = (read_once(f->deadline) + TICK_GRACE - now) >> 31;
 
-	return (status & CT_CONFIRMED) && (flow_is_dead(f, now) || (evict && !(status & CT_SEEN_REPLY)));
+	/* verifier: arithmetic, so that a search branches once a slot */
+	return (status / CT_CONFIRMED) & 1 & (dead | ((status / CT_SEEN_REPLY ^ 1) & evict));
 }
 
-inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, bool evict, const bool v6)
+inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, __u32 evict, const bool v6)
 {
-	UNROLL
+	UNROLL_LONG
 	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
 		__u32 slot = position + i;
 		struct flow *f;
@@ -238,9 +245,9 @@ inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, bool evic
  * The hand goes round like a clock's, so a flow that was just born behind it has the whole table's length
  * of time to see its reply before it is looked at.
  */
-inline_ __u32 slot_search(__u32 now, __u32 slots, bool evict, const bool v6)
+inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 evict, const bool v6)
 {
-	__u32 which = v6, position, slot;
+	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot;
 	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
 	struct flow *f;
 	bool dead;
@@ -251,6 +258,9 @@ inline_ __u32 slot_search(__u32 now, __u32 slots, bool evict, const bool v6)
 	if (position >= slots)
 		position = 0;
 	slot = slot_claim_free(position, slots, v6);
+	blur(slot, s->zero);
+	blur(position, s->zero);
+	blur(slots, s->zero);
 	if (slot != SLOT_NONE) {
 		hand->position = slot + 1;
 		hand->full = 0;
@@ -260,8 +270,11 @@ inline_ __u32 slot_search(__u32 now, __u32 slots, bool evict, const bool v6)
 	if (evict)
 		hand->full = HAND_FULL_SKIP;
 	else if (hand->full)
-		evict = true;
+		evict = 1;
+	blur(evict, s->zero);
+	evict &= 1;
 	slot = slot_find_victim(position, slots, now, evict, v6);
+	blur(slot, s->zero);
 	if (slot == SLOT_NONE)
 		return SLOT_NONE;
 	f = flow_at(slot, v6);

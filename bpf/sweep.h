@@ -11,7 +11,8 @@
 #include "slot.h"
 #include "verdict.h"
 
-inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now, const bool v6)
+inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now,
+			 const bool v6)
 {
 	struct tuple6 reply;
 

@@ -285,9 +285,7 @@ inline_ void tcp_adopt(struct tcp_track *track)
 	track->sender[CT_DIR_ORIGINAL].end = track->last_end;
 	track->sender[CT_DIR_ORIGINAL].maxend = track->last_end;
 	track->sender[CT_DIR_ORIGINAL].maxwin = window_or_one(track->last_win);
-	track->sender[CT_DIR_REPLY].end = 0;
-	track->sender[CT_DIR_REPLY].maxend = 0;
-	track->sender[CT_DIR_REPLY].maxwin = 0;
+	track->sender[CT_DIR_REPLY].maxwin = 0; /* it begins */
 	track->original_flags = last >> TCP_LAST_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
 	track->reply_flags &= TCP_SENDER_LIBERAL;
 	track->original_unacked = 0;
@@ -630,6 +628,9 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 		if (kind == (TCP_ACK | TCP_LAST_REPLY) && track->last_scale & TCP_LAST_SIMULTANEOUS)
 			next = CT_TCP_ESTABLISHED;
 	}
+	blur(next, settings->zero);
+	blur(state, settings->zero);
+	blur(flags, settings->zero);
 	if (flags & TCP_RST) {
 		rst = tcp_judge_rst(&view, seg, state, flow->status, settings->flags);
 		if (rst & TCP_RST_INVALID)
@@ -637,6 +638,8 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 		if (rst & TCP_RST_INEXACT)
 			next = state;
 	}
+	blur(rst, settings->zero);
+	blur(flags, settings->zero);
 	if (!(rst & TCP_RST_BELIEVED)) {
 		verdict = tcp_check_window(&view, seg, state, settings->flags);
 		if (verdict == TCP_VERDICT_INVALID) {
@@ -647,6 +650,7 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 			goto ignore;
 	}
 
+	blur(reply, settings->zero);
 	track->last_kind = kind;
 	if (next == CT_TCP_FIN_WAIT) /* only from an open connection: the first FIN */
 		*tcp_flags_of(view.sender) |= TCP_SENDER_CLOSED;

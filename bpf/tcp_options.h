@@ -89,14 +89,14 @@ inline_ __u32 tcp_options_highest_edge(const __u8 *option, __u32 size, __u32 ack
  * cut off so count as SACK permitted and, where no scale was found, the greatest: windows are then judged
  * too large, never too small.
  */
-inline_ void tcp_options_read(__u8 *buffer, __u64 length, __u32 ack, struct tcp_options *options)
+inline_ void tcp_options_read(__u8 *buffer, __u64 length, __u32 ack, __u8 zero, struct tcp_options *options)
 {
 	struct {
 		__u8 scale_at; /* offset, plus one: 0 is none */
 		__u8 sack_permitted;
 		__u8 sack_at;
 		__u8 sack_size;
-	} found = {};
+	} found = {zero, zero, zero, zero};
 	__u64 at = 0, next, kind, size;
 	const __u8 *option;
 
@@ -108,7 +108,8 @@ inline_ void tcp_options_read(__u8 *buffer, __u64 length, __u32 ack, struct tcp_
 	/* Finds go to memory at once: kept in registers over the passes they would double the code. */
 	UNROLL
 	for (int pass = 0; pass < TCP_OPTIONS_PASSES; pass++) {
-		/* verifier: bounds `at` only by comparing it with a constant, and this must stay here */
+		/* verifier: every pass begins in the same state, and bounds `at` where it is used */
+		blur(at, zero);
 		hide(at);
 		if (at >= TCP_OPTIONS_MAX)
 			break;

@@ -34,7 +34,8 @@ inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag,
 {
 	__u8 flags = kind_key_flags(p->kind);
 
-	if (tag & TAG_MIDDLE) /* the slot stands in for the zone: two flows may look alike between the hooks */
+	if (tag &
+	    TAG_MIDDLE) /* the slot stands in for the zone: two flows may look alike between the hooks */
 		return tuple_key(key, &p->tuple, p->proto, flags | KEY_MIDDLE, tag & TAG_SLOT_MASK, v6);
 	return tuple_key(key, &p->tuple, p->proto, flags | (local ? KEY_LOCAL : 0), 0, v6);
 }
@@ -43,8 +44,8 @@ inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag,
  * Gives the packet this hook's side of its translation. False: it could not be written, or the flow went
  * away while it was read.
  */
-inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen, enum ct_dir dir,
-		       const enum hook_dir at, const bool v6)
+inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen,
+		       enum ct_dir dir, const enum hook_dir at, const bool v6)
 {
 	struct tuple6 other;
 
@@ -62,11 +63,14 @@ inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flo
 	return rewrite_side(skb, p, SIDE_SOURCE, other.daddr, other.dport, v6) == 0;
 }
 
-/* Ingress: leaves word for egress. Egress: takes it away, the packet may reach another host's hooks with it. */
-inline_ void tag_packet(struct __sk_buff *skb, const struct flow *f, __u32 slot, const enum hook_dir at, bool upper)
+/* Ingress: leaves word for egress. Egress: takes it away, the packet may reach another host's hooks with it.
+ */
+inline_ void tag_packet(struct __sk_buff *skb, const struct flow *f, __u32 slot, const enum hook_dir at,
+			bool upper)
 {
 	if (at == HOOK_INGRESS)
-		skb->tc_index = TAG_SEEN | (f->flags & FLOW_MIDDLE_KEY ? TAG_MIDDLE : 0) | (slot & TAG_SLOT_MASK);
+		skb->tc_index =
+			TAG_SEEN | (f->flags & FLOW_MIDDLE_KEY ? TAG_MIDDLE : 0) | (slot & TAG_SLOT_MASK);
 	else if (!upper && skb->tc_index)
 		skb->tc_index = 0;
 }

@@ -56,7 +56,8 @@ inline_ void tuple_reverse(struct tuple6 *to, const struct tuple6 *t, const bool
  * Makes the key of a tuple; returns whether the source became endpoint 1. Endpoints are ordered as numbers
  * in memory order: any order serves, as long as both directions agree.
  */
-inline_ bool tuple_key(union tuple_key *key, const struct tuple6 *t, __u8 proto, __u8 flags, __u16 zone, const bool v6)
+inline_ bool tuple_key(union tuple_key *key, const struct tuple6 *t, __u8 proto, __u8 flags, __u16 zone,
+		       const bool v6)
 {
 	bool high = address_above(t->saddr, t->daddr, v6) ||
 		    (address_equal(t->saddr, t->daddr, v6) && t->sport > t->dport);

@@ -108,8 +108,9 @@ struct tuple6 {
 
 /* What tuple_key.flags holds; the high nibble is the ICMP query's kind (enum icmp_kind). */
 enum key_flags {
-	KEY_LOCAL = 1 << 0, /* a local socket's flow whose plain key a translated flow already holds */
-	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet; zone: the slot's low bits */
+	KEY_LOCAL = 1 << 0,  /* a local socket's flow whose plain key a translated flow already holds */
+	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet; zone: the slot's
+				low bits */
 	KEY_ICMP_SHIFT = 4,
 	KEY_MIDDLE_SLOT_MASK = (1 << 14) - 1,
 };
@@ -173,18 +174,21 @@ struct tcp_sender {
  */
 struct tcp_track {
 	struct tcp_sender sender[CT_DIR_COUNT];
-	__u8 original_flags; /* enum tcp_sender_flags, bpf/tcp.h */
+	__u8 original_flags;   /* enum tcp_sender_flags, bpf/tcp.h */
 	__u8 original_unacked; /* 1: has sent what was not acknowledged yet */
-	__u8 scale; /* window scales: low nibble the original side's, high nibble the reply side's */
-	__u8 last_kind; /* SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its direction */
-	__u32 last_end; /* of the last ACK that was believed, or the last segment that was not: end of its sequence space */
+	__u8 scale;	/* window scales: low nibble the original side's, high nibble the reply side's */
+	__u8 last_kind; /* SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its
+			   direction */
+	__u32 last_end; /* of the last ACK that was believed, or the last segment that was not: end of its
+			   sequence space */
 	__u32 last_ack;
 	__u16 last_len; /* sequence space that it took, low 16 bits */
 	__u16 last_win; /* as in its header */
 	__u8 reply_flags;
 	__u8 reply_unacked;
 	__u8 retrans;	 /* how often the last ACK has come again, at most 255 */
-	__u8 last_scale; /* of a SYN that was let through without being believed: low nibble scale, high nibble flags */
+	__u8 last_scale; /* of a SYN that was let through without being believed: low nibble scale, high
+			    nibble flags */
 };
 
 /*
@@ -198,7 +202,7 @@ struct tcp_track {
 struct flow {
 	__u32 lock;
 	__u32 deadline; /* tick after which the flow no longer matches */
-	__u32 created;  /* tick */
+	__u32 created;	/* tick */
 	__u16 gen;
 	__u16 status; /* enum ct_status */
 	__u8 proto;
@@ -209,7 +213,7 @@ struct flow {
 	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
 	__u64 packets[CT_DIR_COUNT];
 	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
-	__u32 ifindex;		   /* whose hook created the flow: the outgoing one where the source is translated */
+	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
 	__u32 mark;
 	__u16 path[CT_DIR_COUNT]; /* where to send, 0: ask the stack */
 	struct tcp_track tcp;
@@ -231,29 +235,33 @@ struct flow6 {
 	struct tuple6 tuple[CT_DIR_COUNT];
 };
 
-/* Why a packet was dropped or passed by; each has a counter per direction. CLI names are these in lower case. */
+/* Why a packet was dropped or passed by; each has a counter per direction. CLI names are these in lower case.
+ */
 enum reason {
-	REASON_FORWARDED,	   /* tracked and let through */
-	REASON_DEFERRED,	   /* first packet of a flow that is born where it leaves: let through */
-	REASON_RELATED,		   /* ICMP error about a flow: translated like its packets */
-	REASON_UNTRACKED_PROTO,	   /* protocol that is not tracked: passed as it came */
+	REASON_FORWARDED,	    /* tracked and let through */
+	REASON_DEFERRED,	    /* first packet of a flow that is born where it leaves: let through */
+	REASON_RELATED,		    /* ICMP error about a flow: translated like its packets */
+	REASON_UNTRACKED_PROTO,	    /* protocol that is not tracked: passed as it came */
 	REASON_UNTRACKED_MULTICAST, /* multicast, broadcast or no source address: passed as it came */
-	REASON_UNTRACKED_VLAN,	   /* tagged frame: belongs to the VLAN interface, attach there */
+	REASON_UNTRACKED_VLAN,	    /* tagged frame: belongs to the VLAN interface, attach there */
 	REASON_UNTRACKED_ETHERTYPE, /* neither IPv4 nor IPv6 */
-	REASON_PASSED_INVALID,	   /* no flow and none may begin with it; nothing to translate: passed */
-	REASON_PASSED_FRAGMENT,	   /* fragment of a datagram whose first fragment was not seen, nothing to translate */
+	REASON_PASSED_INVALID,	    /* no flow and none may begin with it; nothing to translate: passed */
+	REASON_PASSED_FRAGMENT,	    /* fragment of a datagram whose first fragment was not seen, nothing to
+				       translate */
 	REASON_DROP_FIRST = 64,
-	REASON_DROP_INVALID = REASON_DROP_FIRST, /* no flow, none may begin with it, and it may not leave untranslated */
+	REASON_DROP_INVALID =
+		REASON_DROP_FIRST, /* no flow, none may begin with it, and it may not leave untranslated */
 	REASON_DROP_TRUNCATED,	   /* headers shorter than they say */
-	REASON_DROP_FRAGMENT,	   /* a fragment that can't be matched to its first one may not leave untranslated */
-	REASON_DROP_NO_PORT,	   /* no free external port or identifier */
-	REASON_DROP_NO_ADDRESS,	   /* the masquerading interface has no address */
-	REASON_DROP_TABLE_FULL,	   /* no slot is free and no unreplied flow could give way */
-	REASON_DROP_TUPLE_MAP,	   /* the tuple map refused the key */
-	REASON_DROP_CLASH,	   /* the packet has the tuple of another flow's translated side */
-	REASON_DROP_REWRITE,	   /* the packet could not be rewritten */
-	REASON_DROP_RACE,	   /* lost a race with another CPU more often than it may retry */
-	REASON_DROP_INTERNAL,	   /* a map or program that must be there is missing */
+	REASON_DROP_FRAGMENT, /* a fragment that can't be matched to its first one may not leave untranslated
+			       */
+	REASON_DROP_NO_PORT,  /* no free external port or identifier */
+	REASON_DROP_NO_ADDRESS, /* the masquerading interface has no address */
+	REASON_DROP_TABLE_FULL, /* no slot is free and no unreplied flow could give way */
+	REASON_DROP_TUPLE_MAP,	/* the tuple map refused the key */
+	REASON_DROP_CLASH,	/* the packet has the tuple of another flow's translated side */
+	REASON_DROP_REWRITE,	/* the packet could not be rewritten */
+	REASON_DROP_RACE,	/* lost a race with another CPU more often than it may retry */
+	REASON_DROP_INTERNAL,	/* a map or program that must be there is missing */
 	REASON_COUNT = 128,
 };
 
@@ -271,15 +279,15 @@ enum hook_dir {
 
 /* Index of a per-CPU event counter in the counters map. */
 enum counter {
-	COUNTER_CREATED,       /* flows created */
-	COUNTER_EXPIRED,       /* torn down by a sweep */
-	COUNTER_REPLACED,      /* expired or closed, torn down by the packet that needed the tuple or the slot */
-	COUNTER_EVICTED,       /* unreplied, gave way to a new flow in a full table */
-	COUNTER_DELETED,       /* by command */
-	COUNTER_CLOSED,	       /* TCP connections refused before any other reply: gone at once */
-	COUNTER_CLASH_JOINED,  /* two first packets raced, the loser joined the winner's flow */
-	COUNTER_SWEPT_LOOKED,  /* slots looked at by sweeps */
-	COUNTER_SWEPT_LIVE,    /* of these, flows found alive */
+	COUNTER_CREATED,  /* flows created */
+	COUNTER_EXPIRED,  /* torn down by a sweep */
+	COUNTER_REPLACED, /* expired or closed, torn down by the packet that needed the tuple or the slot */
+	COUNTER_EVICTED,  /* unreplied, gave way to a new flow in a full table */
+	COUNTER_DELETED,  /* by command */
+	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
+	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
+	COUNTER_SWEPT_LOOKED, /* slots looked at by sweeps */
+	COUNTER_SWEPT_LIVE,   /* of these, flows found alive */
 	COUNTER_COUNT = 16,
 };
 
@@ -294,7 +302,7 @@ enum iface_flags {
 
 /* One attached interface; key: its ifindex. */
 struct iface {
-	__u32 flags; /* enum iface_flags */
+	__u32 flags;  /* enum iface_flags */
 	__be32 addr4; /* what masquerade puts in, 0: none, new flows are refused */
 	__be32 addr6[4];
 	__u16 port_min; /* of masquerade, host order; both 0: keep the port's class */
@@ -336,8 +344,8 @@ struct nat_rule {
 enum { NAT_RULES_PER_BANK = 256 };
 
 enum settings_flags {
-	SETTING_TCP_LOOSE = 1 << 0,	 /* a connection may be picked up in the middle */
-	SETTING_TCP_LIBERAL = 1 << 1,	 /* sequence numbers out of window are let through */
+	SETTING_TCP_LOOSE = 1 << 0,   /* a connection may be picked up in the middle */
+	SETTING_TCP_LIBERAL = 1 << 1, /* sequence numbers out of window are let through */
 	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
 };
 
@@ -347,8 +355,8 @@ struct settings {
 	__u32 flags;  /* enum settings_flags */
 	__u32 slots4; /* entries of flows4 that may be used */
 	__u32 slots6;
-	__u32 rule_bank;  /* 0 or 1: which half of nat_rules holds */
-	__u32 rule_count; /* rules in it */
+	__u32 rule_bank;		  /* 0 or 1: which half of nat_rules holds */
+	__u32 rule_count;		  /* rules in it */
 	__u32 timeouts[CT_TIMEOUT_COUNT]; /* ticks */
 	__u8 tcp_max_retrans;
 	__u8 pad[3];
@@ -367,15 +375,15 @@ enum sweep_mode {
 struct sweep_request {
 	__u8 ether[16]; /* a test run insists on a link header */
 	__u32 mode;
-	__u32 family;  /* 4 or 6 */
-	__u32 cursor;  /* in: first slot; out: where the next run begins */
-	__u32 limit;   /* one past the last slot */
+	__u32 family; /* 4 or 6 */
+	__u32 cursor; /* in: first slot; out: where the next run begins */
+	__u32 limit;  /* one past the last slot */
 	__u32 slot;
 	__u16 gen;
 	__u16 pad;
 	__u32 ifindex;
 	__be32 addr[4];
-	__u32 looked;  /* out, added up over repeats: slots looked at, flows alive, flows torn down */
+	__u32 looked; /* out, added up over repeats: slots looked at, flows alive, flows torn down */
 	__u32 live;
 	__u32 deleted;
 };

@@ -28,8 +28,8 @@ inline_ int verdict_drop(struct __sk_buff *skb, enum hook_dir at, enum reason re
  * sources only if its source is that interface's own address: whatever it is, it must not carry an inside
  * address out (invariant 3). Anywhere else the stack decides.
  */
-inline_ int verdict_unjudged(struct __sk_buff *skb, enum hook_dir at, const struct packet *p, enum reason drop,
-			     enum reason pass, const bool v6)
+inline_ int verdict_unjudged(struct __sk_buff *skb, enum hook_dir at, const struct packet *p,
+			     enum reason drop, enum reason pass, const bool v6)
 {
 	__u32 ifindex = skb->ifindex;
 	struct iface *iface;
