@@ -18,10 +18,10 @@
  */
 #ifdef CTNAT_LOOPS
 #define UNROLL_LONG
-enum { SWEEP_SCAN_STEP = 256, SLOT_SCAN_STEP = 64, PORT_SCAN_STEP = 96 };
+enum { SWEEP_SCAN_STEP = 256, SLOT_SCAN_STEP = 64, PORT_SCAN_STEP = 48 };
 #else
 #define UNROLL_LONG UNROLL
-enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 7 };
+enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 6 };
 #endif
 #define UNROLL _Pragma("clang loop unroll(full)")
 

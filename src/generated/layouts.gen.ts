@@ -278,7 +278,12 @@ export type IfaceFlags = (typeof IfaceFlags)[keyof typeof IfaceFlags];
 export const KeyFlags = {
   /** a local socket's flow whose plain key a translated flow already holds (C: KEY_LOCAL) */
   LOCAL: 1,
-  /** between the hooks: destination translated, source not yet; zone: the slot's low bits (C: KEY_MIDDLE) */
+  /**
+   * between the hooks: destination translated, source not yet; zone: the slot's
+   * 				low bits
+   *
+   * C: KEY_MIDDLE.
+   */
   MIDDLE: 2,
   /** C: KEY_ICMP_SHIFT. */
   ICMP_SHIFT: 4,
@@ -366,7 +371,12 @@ export const Reason = {
   UNTRACKED_ETHERTYPE: 6,
   /** no flow and none may begin with it; nothing to translate: passed (C: REASON_PASSED_INVALID) */
   PASSED_INVALID: 7,
-  /** fragment of a datagram whose first fragment was not seen, nothing to translate (C: REASON_PASSED_FRAGMENT) */
+  /**
+   * fragment of a datagram whose first fragment was not seen, nothing to
+   * 				       translate
+   *
+   * C: REASON_PASSED_FRAGMENT.
+   */
   PASSED_FRAGMENT: 8,
   /** C: REASON_DROP_FIRST. */
   DROP_FIRST: 64,
@@ -1459,13 +1469,15 @@ export interface TcpTrack {
   /** window scales: low nibble the original side's, high nibble the reply side's (C: scale: u8 at 34) */
   scale: number;
   /**
-   * SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its direction
+   * SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its
+   * 			   direction
    *
    * C: last_kind: u8 at 35.
    */
   lastKind: number;
   /**
-   * of the last ACK that was believed, or the last segment that was not: end of its sequence space
+   * of the last ACK that was believed, or the last segment that was not: end of its
+   * 			   sequence space
    *
    * C: last_end: u32 at 36.
    */
@@ -1483,7 +1495,8 @@ export interface TcpTrack {
   /** how often the last ACK has come again, at most 255 (C: retrans: u8 at 50) */
   retrans: number;
   /**
-   * of a SYN that was let through without being believed: low nibble scale, high nibble flags
+   * of a SYN that was let through without being believed: low nibble scale, high
+   * 			    nibble flags
    *
    * C: last_scale: u8 at 51.
    */
