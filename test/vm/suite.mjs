@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Which compiled test files run in every virtual machine. The host asks to be sure that there are some before it
+// boots anything, the guest to run them.
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+
+/** Folders of which every test runs; test/vm first, which says whether anything can work. */
+const FOLDERS = ['dist/test/vm', 'dist/test/prog', 'loader/dist/test'];
+
+/** Tests of files, text and the compiler: another kernel changes nothing, and clang is slow under emulation. */
+const KERNEL_INDEPENDENT = [
+  'bpf2ts',
+  'btf',
+  'c-docs',
+  'codec',
+  'compile',
+  'control-flow',
+  'elf',
+  'errors',
+  'floor',
+  'layout',
+  'mutation',
+  'netlink-message',
+  'readme',
+];
+
+/** End-to-end tests that depend on the kernel; the others would repeat, slowly, what these or test/prog show. */
+const END_TO_END = ['masquerade', 'forward', 'local', 'lifecycle', 'no-leak', 'once', 'independent', 'icmp-error', 'fragment'];
+
+/**
+ * The test files, as paths below the repository's root, which is the current folder.
+ *
+ * @param {RegExp} [match] only those whose path matches
+ * @returns {string[]}
+ */
+export function testFiles(match) {
+  const files = FOLDERS.flatMap(testsIn).concat(END_TO_END.map((name) => `dist/test/e2e/${name}.test.js`));
+  return files.filter((file) => isCurrent(file) && (!match || match.test(file)));
+}
+
+function testsIn(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.test.js'))
+    .sort()
+    .map((name) => join(folder, name))
+    .filter((file) => folder !== 'loader/dist/test' || !KERNEL_INDEPENDENT.includes(basename(file, '.test.js')));
+}
+
+/** A compiled test whose source is gone is a leftover of an earlier build, not a test. */
+function isCurrent(file) {
+  return existsSync(file) && existsSync(file.replace(/(^|\/)dist\/test\//, '$1test/').replace(/\.js$/, '.ts'));
+}
