@@ -74,9 +74,8 @@ export interface SweepResult {
   readonly durationMs: number;
 }
 
-/** How many attempts port allocations took. */
+/** How many attempts port allocations took, of both families together. */
 export interface RetryHistogram {
-  readonly family: 'ipv4' | 'ipv6';
   /** Index: retries; value: allocations. */
   readonly retries: readonly number[];
   /** Allocations that found nothing. */
@@ -141,7 +140,7 @@ export interface Product {
   mappings(filter: Filter): Iterable<Mapping>;
   /** Deletes the matching mappings with the flows that use them; returns how many mappings. */
   flushNat(filter: Filter): number;
-  natRetries(): readonly RetryHistogram[];
+  natRetries(): RetryHistogram;
   /** Every reason in both directions, also those that count 0. */
   metrics(): readonly Metric[];
   /** Removes what has expired, now. */

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-import type { RetryHistogram } from '../product.js';
 import type { CommandFunction } from './command.js';
 import { MAPPING_FORMATTER } from './format-mapping.js';
-import { printList, printObject, printStream } from './print.js';
+import { printObject, printStream } from './print.js';
 import { counted } from './values.js';
 
 /** `ctnat bpf nat list`. */
@@ -18,16 +17,12 @@ export const natFlushMappings: CommandFunction = async (context) => {
   await printObject(context, { deleted }, () => `${counted(deleted, 'mapping')} deleted\n`);
 };
 
-/** `ctnat bpf nat retries list`. */
+/** `ctnat bpf nat retries list`: a line for each number of retries, as Cilium writes it, and the refusals behind them. */
 export const natRetries: CommandFunction = async (context) => {
   const product = await context.product();
-  const { family } = context.options;
-  const histograms = product.natRetries().filter((each) => family === undefined || each.family === family);
-  await printList(context, histograms, () => histograms.map(histogramText).join(''));
+  const histogram = product.natRetries();
+  await printObject(context, histogram, () => {
+    const lines = histogram.retries.map((count, i) => `${i}:\t${count}\n`);
+    return `${lines.join('')}refused:\t${histogram.refused}\n`;
+  });
 };
-
-/** A line for each number of retries, as Cilium writes it, and the refusals behind them. */
-function histogramText({ family, retries, refused }: RetryHistogram): string {
-  const lines = retries.map((count, i) => `${i}:\t${count}\n`);
-  return `${family}\n${lines.join('')}refused:\t${refused}\n`;
-}

@@ -116,10 +116,7 @@ const NAT: GroupSpec = {
         {
           name: 'list',
           alias: 'ls',
-          summary: 'show the histogram, IPv4 before IPv6',
-          options: [
-            { flags: '-f, --family <family>', description: 'ipv4 or ipv6', choices: ['ipv4', 'ipv6'] },
-          ],
+          summary: 'show the histogram, of IPv4 and IPv6 together',
           hasOutput: true,
           examples: [['ctnat bpf nat retries list', 'a tail says that the ports run short']],
           load: async () => (await import('./bpf-nat.js')).natRetries,

@@ -26,7 +26,7 @@ export class FakeProduct implements Product {
   nat: Mapping[] = [];
   rules: NatRule[] = [];
   counters: Metric[] = [];
-  histograms: RetryHistogram[] = [];
+  histogram: RetryHistogram = { retries: [], refused: 0 };
   /** What `apply` says that it changed. */
   changes: string[] = [];
   /** What the agent does. */
@@ -116,8 +116,8 @@ export class FakeProduct implements Product {
     return before - this.nat.length;
   }
 
-  natRetries(): RetryHistogram[] {
-    return this.histograms;
+  natRetries(): RetryHistogram {
+    return this.histogram;
   }
 
   metrics(): Metric[] {

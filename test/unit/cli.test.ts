@@ -160,10 +160,7 @@ test('flows are got, counted, deleted and flushed', async (t) => {
 test('mappings are listed and flushed, retries and metrics shown', async (t) => {
   const product = gateway();
   const run = (line: string) => ctnat(`bpf ${line}`, { product });
-  product.histograms = [
-    { family: 'ipv4', retries: [5, 1], refused: 2 },
-    { family: 'ipv6', retries: [0, 0], refused: 0 },
-  ];
+  product.histogram = { retries: [5, 1], refused: 2 };
   product.counters = [
     { reason: 'forwarded', direction: 'ingress', packets: 10, bytes: 1000 },
     { reason: 'drop_invalid', direction: 'egress', packets: 0, bytes: 0 },
@@ -176,14 +173,8 @@ test('mappings are listed and flushed, retries and metrics shown', async (t) => 
   t.match(await run('nat list -s 10.0.0.9 -o json'), { status: 0, stdout: '[]\n' });
   t.match(await run('nat flush -p udp'), { status: 0, stdout: '0 mappings deleted\n' });
   t.match(await run('nat flush global'), { status: 0, stdout: '1 mapping deleted\n' });
-  t.equal(
-    (await run('nat retries list')).stdout,
-    'ipv4\n0:\t5\n1:\t1\nrefused:\t2\nipv6\n0:\t0\n1:\t0\nrefused:\t0\n',
-  );
-  t.equal(
-    (await run('nat retries list -f ipv4 -o jsonl')).stdout,
-    '{"family":"ipv4","retries":[5,1],"refused":2}\n',
-  );
+  t.equal((await run('nat retries list')).stdout, '0:\t5\n1:\t1\nrefused:\t2\n');
+  t.equal((await run('nat retries list -o jsonl')).stdout, '{"retries":[5,1],"refused":2}\n');
   t.equal(
     (await run('metrics list')).stdout,
     'REASON     DIRECTION  PACKETS  BYTES\nforwarded  ingress         10   1000\n',
