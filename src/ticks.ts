@@ -13,6 +13,15 @@ export function nowTicks(): number {
   return Number(BigInt.asUintN(32, process.hrtime.bigint() >> BigInt(Layout.TICK_SHIFT)));
 }
 
+/** The current tick for whoever asks a million times: nowTicks() makes bigints. */
+export class TickClock {
+  readonly #originMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
+  now(): number {
+    return Math.floor((this.#originMs + performance.now()) / TICK_MS) >>> 0;
+  }
+}
+
 /** Ticks that are at least so many milliseconds, and at least one. */
 export function ticksOfMs(ms: number): number {
   return Math.max(1, Math.ceil((ms * 1e6) / 2 ** Layout.TICK_SHIFT));

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Names of interfaces by ifindex, as flows remember them: the interface may be detached or gone by now. */
+import { listLinks, type TypedMap } from 'libbpf-ts';
+import type { Iface } from './generated/layouts.gen.js';
+
+export class InterfaceNames {
+  readonly #names = new Map<number, string>();
+  readonly #ifaces: TypedMap<number, Iface>;
+  #asked = false;
+
+  /** @param ifaces the datapath's map: attached interfaces keep the name that they were attached by */
+  constructor(ifaces: TypedMap<number, Iface>) {
+    this.#ifaces = ifaces;
+  }
+
+  /** The interface's name; `if7` for number 7 if it has none any more. */
+  of(ifindex: number): string {
+    let name = this.#names.get(ifindex);
+    if (name === undefined) {
+      name = this.#ifaces.get(ifindex)?.name || this.#ofSystem(ifindex) || `if${ifindex}`;
+      this.#names.set(ifindex, name);
+    }
+    return name;
+  }
+
+  /** All others are asked for at once, and only where there are flows of such. */
+  #ofSystem(ifindex: number): string | undefined {
+    if (!this.#asked) {
+      this.#asked = true;
+      for (const link of listLinks()) {
+        if (!this.#names.has(link.ifindex)) this.#names.set(link.ifindex, link.name);
+      }
+    }
+    return this.#names.get(ifindex);
+  }
+}

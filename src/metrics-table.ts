@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Counters of the datapath, summed over the CPUs. */
+import type { Datapath } from './datapath.js';
+import { HookDir, NAT_RETRIES_BUCKETS, Reason } from './generated/layouts.gen.js';
+import type { Metric, RetryHistogram } from './product.js';
+
+/** No reasons: a bound, and where the drops begin. */
+const BOUNDS: ReadonlySet<string> = new Set<keyof typeof Reason>(['COUNT', 'DROP_FIRST']);
+
+/** Every reason's name as it is shown, and its number. */
+export const REASONS: readonly (readonly [name: string, reason: Reason])[] = Object.entries(Reason)
+  .filter(([name]) => !BOUNDS.has(name))
+  .map(([name, reason]) => [name.toLowerCase(), reason] as const);
+
+const DIRECTIONS = [
+  ['ingress', HookDir.INGRESS],
+  ['egress', HookDir.EGRESS],
+] as const;
+
+/** Packets and bytes of every reason in both directions, in the reasons' order; zeros too. */
+export function readMetrics({ maps }: Datapath): Metric[] {
+  return REASONS.flatMap(([reason, number]) =>
+    DIRECTIONS.map(([direction, dir]) => {
+      const cpus = maps.metrics.getPerCpu(number * HookDir.DIR_COUNT + dir) ?? [];
+      return {
+        reason,
+        direction,
+        packets: sum(cpus.map(({ packets }) => packets)),
+        bytes: sum(cpus.map(({ bytes }) => bytes)),
+      };
+    }),
+  );
+}
+
+/** How many attempts port allocations took. The kernel counts both families together. */
+export function readRetries({ maps }: Datapath): RetryHistogram {
+  const buckets = Array.from({ length: NAT_RETRIES_BUCKETS }, (_, i) =>
+    sum(maps.nat_retries.getPerCpu(i) ?? []),
+  );
+  return { retries: buckets.slice(0, -1), refused: buckets.at(-1) ?? 0 };
+}
+
+function sum(cpus: readonly bigint[]): number {
+  return Number(cpus.reduce((total, value) => total + value, 0n));
+}
