@@ -102,12 +102,13 @@ export function playTables(tables: readonly Table[]): void {
 
 /** Runs tests with every flavour that was built; fails if none was. */
 export function withDatapath(work: (t: Test, datapath: Datapath) => Promise<unknown>): void {
-  t.test('datapath', async (t) => {
+  t.setTimeout(0); // scripts/run-tests.mjs has a limit for the file; loading takes the verifier seconds
+  t.test('datapath', { timeout: 0 }, async (t) => {
     const built = flavours();
     if (built.length === 0) throw new Error('Cannot test the datapath: it was not built (run "make build")');
     const network = await enterRouter(t);
     for (const flavour of built) {
-      await t.test(flavour, async (t) => {
+      await t.test(flavour, { timeout: 0 }, async (t) => {
         await work(t, await Datapath.load(t, flavour, network));
       });
     }
