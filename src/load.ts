@@ -9,8 +9,10 @@ import { BpfObject, ensurePinDirectory, feature, MapFlag, removePinDirectory, Ty
 import { bpfObject, chooseFlavour } from './bpf-object.js';
 import type { FlavourName } from './flavours.js';
 import { Call, maps } from './generated/layouts.gen.js';
+import { Ledger } from './ledger.js';
 import { PROGRAM_NAMES } from './program-names.js';
 import { initialSettings } from './settings.js';
+import { emptyState } from './state.js';
 
 export interface LoadOptions {
   /** Left out: CTNAT_FLAVOUR, or else the best that the kernel can load. */
@@ -24,21 +26,22 @@ const PARTS = ['maps', 'programs'] as const;
 
 /** Loads and pins, all or nothing. */
 export async function loadPinned(pinPath: string, options: LoadOptions): Promise<void> {
-  const path = await bpfObject(options.flavour ?? chooseFlavour());
-  const wasThere = existsSync(pinPath);
-  ensurePinDirectory(pinPath);
+  const flavour = options.flavour ?? chooseFlavour();
+  const path = await bpfObject(flavour);
   const object = BpfObject.open(path);
+  const wasThere = existsSync(pinPath);
   try {
+    ensurePinDirectory(pinPath);
     removeHalves(pinPath);
     size(object, options);
     object.load();
     fillCalls(object);
     const settings = new TypedMap(object.map('settings').map, maps.settings.key, maps.settings.value);
     settings.set(0, initialSettings(options.flows4, options.flows6));
-    pinAll(object, pinPath);
+    pinAll(object, flavour, pinPath);
   } catch (error) {
     removeHalves(pinPath);
-    if (!wasThere) rmdirSync(pinPath);
+    if (!wasThere) removePinDirectory(pinPath);
     throw error;
   } finally {
     object.close();
@@ -70,11 +73,13 @@ function fillCalls(object: BpfObject): void {
   }
 }
 
-function pinAll(object: BpfObject, pinPath: string): void {
+function pinAll(object: BpfObject, flavour: FlavourName, pinPath: string): void {
   const beside = join(pinPath, 'loading');
   mkdirSync(beside, { mode: 0o700 });
   for (const part of PARTS) mkdirSync(join(beside, part), { mode: 0o700 });
   for (const name of Object.keys(maps)) object.map(name).map.pin(join(beside, 'maps', name));
+  using ledger = Ledger.create(emptyState(flavour));
+  ledger.map.pin(join(beside, 'maps', 'ledger'));
   for (const name of PROGRAM_NAMES) object.program(name).pin(join(beside, 'programs', name));
   renameSync(join(beside, 'programs'), join(pinPath, 'programs'));
   renameSync(join(beside, 'maps'), join(pinPath, 'maps'));

@@ -114,20 +114,20 @@ export interface Product {
   detach(names: readonly string[] | 'all', options: { readonly purge: boolean }): Promise<readonly string[]>;
 
   /** Puts the rule behind the others and returns it with its id; a rule that does the same is not added twice. */
-  natAdd(rule: NatRule): NatRule;
+  natAdd(rule: NatRule): Promise<NatRule>;
   /** In the order in which they are tried. */
-  natList(): readonly NatRule[];
+  natList(): Promise<readonly NatRule[]>;
   /** False if there is no rule of that id. */
-  natDelete(id: number): boolean;
+  natDelete(id: number): Promise<boolean>;
   /** Returns how many rules there were. */
-  natFlush(): number;
+  natFlush(): Promise<number>;
 
   /**
    * Makes the running state equal to the configuration, all or nothing.
    * @returns what was changed, a phrase each; empty if it was so already
    */
   apply(config: Config): Promise<readonly string[]>;
-  status(): Status;
+  status(): Promise<Status>;
 
   /** Streams the live flows that match; expired ones are not among them. */
   flows(filter: Filter): Iterable<Flow>;

@@ -44,7 +44,7 @@ function commonText({ src, dst, proto, to }: OptionValues): Omit<NatRuleText, 'k
 async function addRule(context: Context, text: NatRuleText): Promise<void> {
   const wanted = readRule(text);
   const product = await context.product();
-  const rule = product.natAdd(wanted);
+  const rule = await product.natAdd(wanted);
   await printObject(context, natRuleJson(rule), () => `rule ${rule.id}: ${natRuleText(rule)}\n`);
 }
 

@@ -12,7 +12,7 @@ export const natDelete: CommandFunction = async (context) => {
     throw new UsageError(`invalid rule id ${quoted(text)}; \`ctnat nat list\` shows the ids`);
   }
   const product = await context.product();
-  const deleted = product.natDelete(id);
+  const deleted = await product.natDelete(id);
   if (!deleted) context.note(`there is no rule ${id}`);
   await printObject(context, { deleted: deleted ? 1 : 0 }, () => (deleted ? `rule ${id}: deleted\n` : ''));
 };
@@ -20,6 +20,6 @@ export const natDelete: CommandFunction = async (context) => {
 /** `ctnat nat flush`. */
 export const natFlush: CommandFunction = async (context) => {
   const product = await context.product();
-  const deleted = product.natFlush();
+  const deleted = await product.natFlush();
   await printObject(context, { deleted }, () => `${counted(deleted, 'rule')} deleted\n`);
 };

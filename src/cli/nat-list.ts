@@ -9,7 +9,7 @@ const HEAD = ['ID', 'KIND', 'IFACE', 'FAMILY', 'PROTO', 'SRC', 'DST', 'DPORT', '
 /** `ctnat nat list`. */
 export const natList: CommandFunction = async (context) => {
   const product = await context.product();
-  const rules = product.natList().map(natRuleJson);
+  const rules = (await product.natList()).map(natRuleJson);
   const rows = rules.map((rule) => [
     rule.id,
     rule.kind,

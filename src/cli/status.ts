@@ -9,7 +9,7 @@ import { tableText } from './table.js';
 /** `ctnat status`. */
 export const status: CommandFunction = async (context) => {
   const product = await context.product();
-  const state = product.status();
+  const state = await product.status();
   const json = { ...state, timeouts: timeoutsJson(state.timeouts) };
   await printObject(context, json, () => statusText(state, context.out.isTerminal));
 };

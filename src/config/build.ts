@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Makes a Config of a file whose shape is right: reads the texts, fills in defaults, checks what belongs together. */
 import { type Cidr, parseAddress, parseCidr } from '../address.js';
-import { DEFAULT_FLOWS, DEFAULT_GC, DEFAULT_INTERFACE } from '../defaults.js';
+import { DEFAULT_GC, DEFAULT_INTERFACE } from '../defaults.js';
 import { parseDuration } from '../duration.js';
 import { quoted } from '../errors.js';
 import { checkInterfaceName, type InterfaceConfig, mappingForAll } from '../interface-config.js';
@@ -63,7 +63,7 @@ export function buildConfig(file: ConfigFile, judge: Judge): Config {
     rules: buildRules(file.nat ?? [], new Set(file.interfaces?.map(({ name }) => name)), judge),
     exempt: buildExempt(file.exempt ?? [], judge),
     timeouts: buildTimeouts(file.timeouts ?? {}, judge),
-    tables: buildTables(file.tables?.flows ?? DEFAULT_FLOWS),
+    tables: buildTables(file.tables?.flows),
     gc: buildGc(file.gc ?? {}, judge),
     ...(metrics && { metrics }),
     events: buildEvents(file.events ?? [], judge),
@@ -100,9 +100,10 @@ function buildExempt(list: readonly string[], judge: Judge): Cidr[] {
   return list.flatMap((text, i) => judge.read(['exempt', i], () => parseCidr(text)) ?? []);
 }
 
-function buildTables(flows: number | { ipv4?: number; ipv6?: number }): Config['tables'] {
+function buildTables(flows: number | { ipv4?: number; ipv6?: number } = {}): Config['tables'] {
   if (typeof flows === 'number') return { flows4: flows, flows6: flows };
-  return { flows4: flows.ipv4 ?? DEFAULT_FLOWS, flows6: flows.ipv6 ?? DEFAULT_FLOWS };
+  const { ipv4, ipv6 } = flows;
+  return { ...(ipv4 !== undefined && { flows4: ipv4 }), ...(ipv6 !== undefined && { flows6: ipv6 }) };
 }
 
 const GC_BOUNDS = [10, 3_600_000] as const;

@@ -22,8 +22,8 @@ export interface Config {
   /** Destinations that are never source-translated. */
   readonly exempt: readonly Cidr[];
   readonly timeouts: Timeouts;
-  /** Flows that can be tracked at a time. */
-  readonly tables: { readonly flows4: number; readonly flows6: number };
+  /** Flows that can be tracked at a time. Absent: as many as the loaded table holds, DEFAULT_FLOWS in a new one. */
+  readonly tables: { readonly flows4?: number; readonly flows6?: number };
   readonly gc: { readonly minIntervalMs: number; readonly maxIntervalMs: number };
   /** Absent: nothing is served. */
   readonly metrics?: { readonly host: string; readonly port: number };

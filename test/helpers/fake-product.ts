@@ -44,7 +44,7 @@ export class FakeProduct implements Product {
     return wanted.filter((name) => this.interfaces.delete(name));
   }
 
-  natAdd(rule: NatRule): NatRule {
+  async natAdd(rule: NatRule): Promise<NatRule> {
     const same = this.rules.find((each) => isSameRule(each, rule));
     if (same) return same;
     const added = { ...rule, id: Math.max(0, ...this.rules.map(({ id }) => id)) + 1 };
@@ -52,17 +52,17 @@ export class FakeProduct implements Product {
     return added;
   }
 
-  natList(): NatRule[] {
+  async natList(): Promise<NatRule[]> {
     return this.rules;
   }
 
-  natDelete(id: number): boolean {
+  async natDelete(id: number): Promise<boolean> {
     const before = this.rules.length;
     this.rules = this.rules.filter((rule) => rule.id !== id);
     return this.rules.length < before;
   }
 
-  natFlush(): number {
+  async natFlush(): Promise<number> {
     return this.rules.splice(0).length;
   }
 
@@ -71,7 +71,7 @@ export class FakeProduct implements Product {
     return this.changes;
   }
 
-  status(): Status {
+  async status(): Promise<Status> {
     return {
       version: '1.2.3',
       kernel: '6.1.0',

@@ -252,7 +252,7 @@ test('run gives the agent its signals and its configuration', async (t) => {
   const signals = new EventEmitter();
   const seen: number[] = [];
   product.agent = async ({ readConfig, stop, onReload }: AgentOptions) => {
-    const read = async () => seen.push((await readConfig!()).tables.flows4);
+    const read = async () => seen.push((await readConfig!()).tables.flows4 ?? 0);
     await read();
     const reloaded = new Promise<void>((resolve) => onReload(() => resolve(read().then(() => {}))));
     writeFileSync(file, 'tables: {flows: 200}\n');

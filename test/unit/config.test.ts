@@ -70,7 +70,7 @@ test('a file that names nothing gets the defaults', async (t) => {
     rules: [],
     exempt: [],
     timeouts: TIMEOUT_PRESETS.rfc,
-    tables: { flows4: 262144, flows6: 262144 },
+    tables: {},
     gc: { minIntervalMs: 1000, maxIntervalMs: 60_000 },
     events: [],
   });
@@ -131,7 +131,7 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
     (c) => [c.timeouts.udp, c.timeouts.udpStream],
     [7_200_000, 86_400_000],
   ],
-  'flows by family': ['tables: {flows: {ipv4: 1024}}', (c) => c.tables, { flows4: 1024, flows6: 262144 }],
+  'flows by family': ['tables: {flows: {ipv4: 1024}}', (c) => c.tables, { flows4: 1024 }],
   'a gc interval above the other default': [
     'gc: {minInterval: 5m}',
     (c) => c.gc,

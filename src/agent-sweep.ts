@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** The agent's sweeps, one after the other with a pause between them that fits what they find. */
+import { setTimeout } from 'node:timers/promises';
+import type { AgentLog } from './agent-log.js';
+import { Datapath } from './datapath.js';
+import { DEFAULT_GC } from './defaults.js';
+import type { SweptMap } from './product.js';
+import { runSteps } from './steps.js';
+import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
+import { Sweeper } from './sweeper.js';
+
+export class AgentSweep {
+  readonly #pinPath: string;
+  readonly #log: AgentLog;
+  #bounds: SweepBounds = DEFAULT_GC;
+  #intervalMs: number = DEFAULT_GC.minIntervalMs;
+  /** Ends the pause that goes on. */
+  #wake = new AbortController();
+
+  constructor(pinPath: string, log: AgentLog) {
+    this.#pinPath = pinPath;
+    this.#log = log;
+  }
+
+  /** Takes effect at once: the next sweep comes after the shortest pause. */
+  setBounds(bounds: SweepBounds): void {
+    this.#bounds = bounds;
+    this.#intervalMs = bounds.minIntervalMs;
+    this.#wake.abort();
+    this.#wake = new AbortController();
+  }
+
+  /**
+   * Sweeps until it is told to stop.
+   * @throws NotAttachedError when somebody has purged what was to be swept
+   */
+  async run(stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      if (!(await this.#pause(stop))) continue;
+      const maps = await this.#sweep();
+      const findings = total(maps);
+      this.#intervalMs = nextInterval(this.#intervalMs, findings, this.#bounds);
+      this.#log.debug({ ...findings, nextMs: this.#intervalMs }, 'swept');
+    }
+  }
+
+  /** Returns whether it lasted to its end. */
+  async #pause(stop: AbortSignal): Promise<boolean> {
+    try {
+      await setTimeout(this.#intervalMs, undefined, { signal: AbortSignal.any([stop, this.#wake.signal]) });
+      return true;
+    } catch (error) {
+      if ((error as Error).name === 'AbortError') return false;
+      throw error;
+    }
+  }
+
+  async #sweep(): Promise<readonly SweptMap[]> {
+    using datapath = Datapath.open(this.#pinPath);
+    return (await runSteps(new Sweeper(datapath).sweepSteps())).maps;
+  }
+}
+
+function total(maps: readonly SweptMap[]): SweepFindings {
+  const sum = (key: 'looked' | 'live' | 'deleted') => maps.reduce((count, map) => count + map[key], 0);
+  return { looked: sum('looked'), live: sum('live'), deleted: sum('deleted') };
+}

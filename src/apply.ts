@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Makes what is attached and in force equal to a configuration. */
+import { attachmentOf } from './attach.js';
+import { Change } from './change.js';
+import type { Config } from './config/config.js';
+import { ConfigError, CtnatError } from './errors.js';
+import { checkSupported } from './interface-support.js';
+import { isSameRule, type NatRule } from './nat-rule.js';
+import { type Network, readNetwork, requireLink } from './network.js';
+import { requireCapabilities } from './privileges.js';
+import { freeId } from './rules.js';
+import type { State } from './state.js';
+import { stateChanges } from './state-changes.js';
+
+export interface ApplyOptions {
+  /** Interfaces that are not there are attached when they come (the agent's way), instead of being an error. */
+  readonly mayBeAbsent?: boolean;
+}
+
+/**
+ * See Product.apply().
+ * @throws ConfigError for what this version can not do
+ */
+export async function apply(
+  pinPath: string,
+  config: Config,
+  { mayBeAbsent = false }: ApplyOptions = {},
+): Promise<readonly string[]> {
+  requireCapabilities('apply a configuration', 'CAP_BPF', 'CAP_NET_ADMIN');
+  checkConfig(config);
+  const network = readNetwork();
+  if (!mayBeAbsent) for (const { name } of config.interfaces) requireLink(network, name, 'attach');
+  return await Change.loading(pinPath, 'apply a configuration', config.tables, (change) => {
+    checkTables(config, change);
+    const wanted = wantedState(config, change.state, change.network);
+    const changes = stateChanges(change.state, wanted);
+    // also where nothing differs: entries may have been left behind by what happened meanwhile
+    change.settle(wanted);
+    return changes;
+  });
+}
+
+/** What the file's check can't know. */
+function checkConfig(config: Config): void {
+  if (config.events.length > 0) {
+    throw new ConfigError('events: this version writes no event stream; remove the key');
+  }
+  for (const each of config.interfaces) checkSupported(each);
+}
+
+/** Tables cannot grow or shrink under live flows. */
+function checkTables({ tables }: Config, { datapath }: Change): void {
+  for (const [family, flows] of [
+    [4, tables.flows4],
+    [6, tables.flows6],
+  ] as const) {
+    const { maxEntries } = datapath.maps[`flows${family}`].map;
+    if (flows === undefined || flows === maxEntries) continue;
+    throw new CtnatError(
+      `can not apply tables.flows: ${flows} IPv${family} flows are asked for, and a table of ${maxEntries} is loaded; ` +
+        'its flows would be lost: run ctnat detach --all --purge first, or ask for as many',
+    );
+  }
+}
+
+function wantedState(config: Config, state: State, network: Network): State {
+  return {
+    ...state,
+    interfaces: config.interfaces.map((each) => attachmentOf(each, state, network)),
+    rules: withIds(config.rules, state.rules),
+    exempt: config.exempt,
+    timeouts: config.timeouts,
+  };
+}
+
+/** A rule that was there keeps its id. */
+export function withIds(wanted: readonly NatRule[], old: readonly NatRule[]): NatRule[] {
+  const kept = wanted.map((rule) => old.find((each) => isSameRule(each, rule)));
+  const taken = kept.filter((rule) => rule !== undefined);
+  return wanted.map((rule, i) => {
+    const same = kept[i];
+    if (same) return same;
+    const added = { ...rule, id: freeId(taken) };
+    taken.push(added);
+    return added;
+  });
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** What the ifaces map says of an attached interface. */
+import { parseAddress } from './address.js';
+import { type Iface, IfaceFlags, NatMappingMode } from './generated/layouts.gen.js';
+import type { InterfaceConfig, MappingMode, Masquerade } from './interface-config.js';
+import type { NatRule } from './nat-rule.js';
+import { addressWords } from './words.js';
+
+/** The addresses that masquerade puts in, as text; undefined where the interface has none. */
+export interface OwnAddresses {
+  readonly ipv4: string | undefined;
+  readonly ipv6: string | undefined;
+}
+
+/** Whether this family's flows get the interface's address. */
+export function masquerades(masquerade: Masquerade, family: 4 | 6): boolean {
+  return masquerade === 'all' || masquerade === family;
+}
+
+/** The entry of an interface; `rules` are all that are in force. */
+export function ifaceEntry(config: InterfaceConfig, rules: readonly NatRule[], own: OwnAddresses): Iface {
+  return {
+    flags: ifaceFlags(config, rules),
+    addr4: own.ipv4 === undefined ? 0 : addressWords(parseAddress(own.ipv4).bytes)[0]!,
+    addr6: own.ipv6 === undefined ? [0, 0, 0, 0] : addressWords(parseAddress(own.ipv6).bytes),
+    portMin: config.ports?.min ?? 0,
+    portMax: config.ports?.max ?? 0,
+    mappingTcp: mappingNumber(config.mapping.tcp),
+    mappingUdp: mappingNumber(config.mapping.udp),
+    mappingIcmp: mappingNumber(config.mapping.icmp),
+    name: config.name,
+  };
+}
+
+function ifaceFlags({ name, masquerade }: InterfaceConfig, rules: readonly NatRule[]): number {
+  const hasSourceRule = (family: string) =>
+    rules.some((rule) => rule.kind !== 'dnat' && rule.ifname === name && rule.family === family);
+  let flags = 0;
+  if (masquerades(masquerade, 4)) flags |= IfaceFlags.MASQUERADE4 | IfaceFlags.SNAT4;
+  if (masquerades(masquerade, 6)) flags |= IfaceFlags.MASQUERADE6 | IfaceFlags.SNAT6;
+  if (hasSourceRule('ipv4')) flags |= IfaceFlags.SNAT4;
+  if (hasSourceRule('ipv6')) flags |= IfaceFlags.SNAT6;
+  return flags;
+}
+
+function mappingNumber(mode: MappingMode): number {
+  return mode === 'eim' ? NatMappingMode.EIM : NatMappingMode.APDM;
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** What is said of an attached interface. */
+import type { AttachedHook } from './hooks.js';
+import type { InterfaceStatus } from './product.js';
+import type { Attachment } from './state.js';
+
+export function interfaceStatus(
+  { name, ifindex, masquerade, mapping }: Attachment,
+  hooks: readonly AttachedHook[],
+): InterfaceStatus {
+  return {
+    name,
+    ifindex,
+    mode: 'tc',
+    hooks: hooks.map(({ kind, direction }) => `${kind}/${direction}`),
+    masquerade,
+    mapping,
+  };
+}

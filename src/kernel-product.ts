@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/**
+ * The product over one pin path and the process's network namespace. Each method is a module's work; those that only
+ * some commands need are loaded when they are called.
+ */
+import type { Config } from './config/config.js';
+import { Datapath } from './datapath.js';
+import type { Filter } from './filter.js';
+import type { Flow } from './flow.js';
+import { FlowTable } from './flow-table.js';
+import type { InterfaceOptions } from './interface-config.js';
+import type { Mapping } from './mapping.js';
+import { readMetrics, readRetries } from './metrics-table.js';
+import type { NatRule } from './nat-rule.js';
+import { NatTable } from './nat-table.js';
+import type {
+  AgentOptions,
+  InterfaceStatus,
+  Metric,
+  Product,
+  RetryHistogram,
+  Status,
+  SweepResult,
+} from './product.js';
+import { Sweeper } from './sweeper.js';
+
+export class KernelProduct implements Product {
+  readonly #pinPath: string;
+  #opened: Datapath | undefined;
+
+  constructor(pinPath: string) {
+    this.#pinPath = pinPath;
+  }
+
+  async attach(names: readonly string[], options: InterfaceOptions): Promise<InterfaceStatus[]> {
+    const { attach } = await import('./attach.js');
+    return await attach(this.#pinPath, names, options);
+  }
+
+  async detach(names: readonly string[] | 'all', options: { readonly purge: boolean }): Promise<string[]> {
+    this.close();
+    const { detach } = await import('./detach.js');
+    return await detach(this.#pinPath, names, options);
+  }
+
+  async natAdd(rule: NatRule): Promise<NatRule> {
+    const { addRule } = await import('./rules.js');
+    return await addRule(this.#pinPath, rule);
+  }
+
+  async natList(): Promise<readonly NatRule[]> {
+    const { listRules } = await import('./rules.js');
+    return listRules(this.#pinPath);
+  }
+
+  async natDelete(id: number): Promise<boolean> {
+    const { deleteRule } = await import('./rules.js');
+    return await deleteRule(this.#pinPath, id);
+  }
+
+  async natFlush(): Promise<number> {
+    const { flushRules } = await import('./rules.js');
+    return await flushRules(this.#pinPath);
+  }
+
+  async apply(config: Config): Promise<readonly string[]> {
+    const { apply } = await import('./apply.js');
+    return await apply(this.#pinPath, config);
+  }
+
+  async status(): Promise<Status> {
+    const { status } = await import('./status.js');
+    return status(this.#pinPath);
+  }
+
+  flows(filter: Filter): Iterable<Flow> {
+    return new FlowTable(this.#datapath()).flows(filter);
+  }
+
+  deleteFlows(filter: Filter): number {
+    return new FlowTable(this.#datapath()).delete(filter);
+  }
+
+  countFlows(filter: Filter): number {
+    return new FlowTable(this.#datapath()).count(filter);
+  }
+
+  flushFlows(): number {
+    return new FlowTable(this.#datapath()).flush();
+  }
+
+  mappings(filter: Filter): Iterable<Mapping> {
+    return new NatTable(this.#datapath()).mappings(filter);
+  }
+
+  flushNat(filter: Filter): number {
+    return new NatTable(this.#datapath()).flush(filter);
+  }
+
+  natRetries(): RetryHistogram {
+    return readRetries(this.#datapath());
+  }
+
+  metrics(): readonly Metric[] {
+    return readMetrics(this.#datapath());
+  }
+
+  sweep(): SweepResult {
+    return new Sweeper(this.#datapath()).sweep();
+  }
+
+  async runAgent(options: AgentOptions): Promise<void> {
+    const { runAgent } = await import('./agent.js');
+    await runAgent(this.#pinPath, options);
+  }
+
+  close(): void {
+    this.#opened?.close();
+    this.#opened = undefined;
+  }
+
+  #datapath(): Datapath {
+    this.#opened ??= Datapath.open(this.#pinPath);
+    return this.#opened;
+  }
+}

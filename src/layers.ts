@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Which of the hook programs an interface needs: by its link header, and by what lies below it. */
+import type { Link } from 'libbpf-ts';
+
+/** `ip`: packets begin with the IP header. `upper`: an attached interface below it has seen the packets already. */
+export type HookVariant = 'ethernet' | 'ip' | 'upper';
+
+/** ARPHRD_*: those whose packets begin with an Ethernet header. */
+const ARPHRD_ETHER = 1;
+const ARPHRD_LOOPBACK = 772;
+
+/**
+ * Devices that hand the very packets of `link` on. VLAN devices are not among them: below, their packets are tagged
+ * and pass untracked. A tunnel's `link` carries packets of its own.
+ */
+const SHARES_PACKETS: ReadonlySet<string> = new Set(['macvlan', 'macvtap', 'ipvlan', 'ipvtap']);
+
+/** The variant of one interface, given all links and the attached ones among them by ifindex. */
+export function hookVariant(link: Link, links: readonly Link[], attached: ReadonlySet<number>): HookVariant {
+  if (link.type !== ARPHRD_ETHER && link.type !== ARPHRD_LOOPBACK) return 'ip';
+  return isAbove(link, links, attached, new Set()) ? 'upper' : 'ethernet';
+}
+
+/** Whether an attached interface lies below, directly or deeper. */
+function isAbove(
+  link: Link,
+  links: readonly Link[],
+  attached: ReadonlySet<number>,
+  seen: Set<number>,
+): boolean {
+  if (seen.has(link.ifindex)) return false;
+  seen.add(link.ifindex);
+  return lowerLinks(link, links).some(
+    (lower) => attached.has(lower.ifindex) || isAbove(lower, links, attached, seen),
+  );
+}
+
+/** A bridge's or bond's members, and what a device shares its packets with. */
+function lowerLinks(link: Link, links: readonly Link[]): Link[] {
+  const shares = SHARES_PACKETS.has(link.kind ?? '') && link.linkNetnsid === undefined;
+  return links.filter(({ ifindex, master }) => master === link.ifindex || (shares && ifindex === link.link));
+}

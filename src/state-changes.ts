@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** In what two states differ, in words. */
+import { formatCidr } from './address.js';
+import { type InterfaceConfig, mappingText, masqueradeText } from './interface-config.js';
+import { natRuleText } from './nat-rule.js';
+import { formatPortRange } from './port-range.js';
+import type { State } from './state.js';
+import { TIMEOUT_KEYS, TIMEOUT_NAMES } from './timeouts.js';
+
+/** A phrase for each thing that changes from one to the other; empty if nothing does. */
+export function stateChanges(before: State, after: State): string[] {
+  return [
+    ...interfaceChanges(before, after),
+    ...ruleChanges(before, after),
+    ...exemptChanges(before, after),
+    ...timeoutChanges(before, after),
+  ];
+}
+
+function interfaceChanges(before: State, after: State): string[] {
+  const changes: string[] = [];
+  for (const next of after.interfaces) {
+    const old = before.interfaces.find(({ name }) => name === next.name);
+    if (!old) changes.push(`attach ${next.name}: ${optionsText(next)}`);
+    else if (optionsText(old) !== optionsText(next))
+      changes.push(`change ${next.name}: ${optionsText(next)}`);
+  }
+  for (const { name } of before.interfaces) {
+    if (!after.interfaces.some((each) => each.name === name)) changes.push(`detach ${name}`);
+  }
+  return changes;
+}
+
+function optionsText({ masquerade, mode, mapping, ports }: InterfaceConfig): string {
+  const text = `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}, mode ${mode}`;
+  return ports ? `${text}, ports ${formatPortRange(ports)}` : text;
+}
+
+function ruleChanges({ rules: before }: State, { rules: after }: State): string[] {
+  const deleted = before.filter((rule) => !after.some(({ id }) => id === rule.id));
+  const added = after.filter((rule) => !before.some(({ id }) => id === rule.id));
+  const orderOf = (rules: State['rules'], others: State['rules']) =>
+    rules.filter((rule) => others.some(({ id }) => id === rule.id)).map(({ id }) => id);
+  const isReordered = orderOf(before, after).join() !== orderOf(after, before).join();
+  return [
+    ...deleted.map((rule) => `delete rule ${rule.id}: ${natRuleText(rule)}`),
+    ...added.map((rule) => `add rule ${rule.id}: ${natRuleText(rule)}`),
+    ...(isReordered ? ['try the rules in another order'] : []),
+  ];
+}
+
+function exemptChanges(before: State, after: State): string[] {
+  const old = before.exempt.map(formatCidr);
+  const next = after.exempt.map(formatCidr);
+  return [
+    ...next.filter((each) => !old.includes(each)).map((each) => `exempt ${each}`),
+    ...old.filter((each) => !next.includes(each)).map((each) => `do not exempt ${each}`),
+  ];
+}
+
+function timeoutChanges({ timeouts: before }: State, { timeouts: after }: State): string[] {
+  return TIMEOUT_NAMES.filter((name) => before[name] !== after[name]).map(
+    (name) => `timeout ${TIMEOUT_KEYS[name].join('.')}: ${after[name] / 1000}s`,
+  );
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** What shall hold: interfaces with their options, NAT rules, exempt destinations, timeouts. And its text. */
+import { type Cidr, formatCidr, parseCidr } from './address.js';
+import { DEFAULT_TIMEOUTS } from './defaults.js';
+import type { FlavourName } from './flavours.js';
+import type { InterfaceConfig } from './interface-config.js';
+import { type NatRule, type NatRuleJson, natRuleJson, parseNatRule } from './nat-rule.js';
+import type { Timeouts } from './timeouts.js';
+
+/** How programs sit on an interface: by links of their own, or as filters of the clsact qdisc. */
+export type HookKind = 'tcx' | 'clsact';
+
+/** An interface that shall be attached, and what is known of it since it was. */
+export interface Attachment extends InterfaceConfig {
+  /** When it was attached last; 0: it has not been there yet. */
+  readonly ifindex: number;
+  readonly hook: HookKind;
+  /** Its clsact qdisc was made for ctnat, and goes with it if nobody else uses it by then. */
+  readonly madeQdisc: boolean;
+}
+
+export interface State {
+  readonly flavour: FlavourName;
+  /** Inode of the network namespace of the interfaces; 0 while there are none. */
+  readonly netns: number;
+  readonly interfaces: readonly Attachment[];
+  /** In the order in which they are tried, with their ids. */
+  readonly rules: readonly NatRule[];
+  readonly exempt: readonly Cidr[];
+  readonly timeouts: Timeouts;
+}
+
+/** What holds after loading. */
+export function emptyState(flavour: FlavourName): State {
+  return { flavour, netns: 0, interfaces: [], rules: [], exempt: [], timeouts: DEFAULT_TIMEOUTS };
+}
+
+interface StateJson extends Omit<State, 'rules' | 'exempt'> {
+  readonly rules: readonly NatRuleJson[];
+  readonly exempt: readonly string[];
+}
+
+export function encodeState(state: State): string {
+  const json: StateJson = {
+    ...state,
+    rules: state.rules.map(natRuleJson),
+    exempt: state.exempt.map(formatCidr),
+  };
+  return JSON.stringify(json);
+}
+
+/** What encodeState() was given. */
+export function decodeState(text: string): State {
+  const json = JSON.parse(text) as StateJson;
+  return { ...json, rules: json.rules.map(decodeRule), exempt: json.exempt.map(parseCidr) };
+}
+
+function decodeRule({ id, kind, iface, family, proto, src, dst, dport, to }: NatRuleJson): NatRule {
+  const rule = parseNatRule({
+    kind: kind === 'dnat' ? 'dnat' : 'snat',
+    ifname: iface,
+    family,
+    ...(proto !== undefined && { proto }),
+    ...(src !== undefined && { src }),
+    ...(dst !== undefined && { dst }),
+    ...(dport !== undefined && { dport: String(dport) }),
+    to,
+  });
+  return { ...rule, id };
+}

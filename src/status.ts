@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** What is attached and loaded, how full the tables are, and what the kernel gives. Changes nothing. */
+import { release } from 'node:os';
+import { type BpfMap, type KernelFeatures, probeFeatures } from 'libbpf-ts';
+import { currentState } from './change.js';
+import { Datapath, MAP_NAMES } from './datapath.js';
+import { DEFAULT_TIMEOUTS } from './defaults.js';
+import { Call } from './generated/layouts.gen.js';
+import { Hooks } from './hooks.js';
+import { interfaceStatus } from './interface-status.js';
+import { Ledger } from './ledger.js';
+import { agentPid } from './lock.js';
+import { readNetwork } from './network.js';
+import type { InterfaceStatus, MapStatus, Status } from './product.js';
+import { decodeTimeouts, encodeTimeouts } from './settings.js';
+import { SlotReader } from './slot-reader.js';
+import type { State } from './state.js';
+import type { Timeouts } from './timeouts.js';
+import { version } from './version.js';
+
+/** See Product.status(). Works where nothing is loaded, too: then there are no interfaces and no maps. */
+export function status(pinPath: string): Status {
+  const pid = agentPid(pinPath);
+  const common = {
+    version: version(),
+    kernel: release(),
+    pinPath,
+    agent: { running: pid !== undefined, pid: pid ?? null },
+  };
+  const kernel = probeFeatures();
+  if (!Datapath.isLoaded(pinPath)) {
+    return { ...common, interfaces: [], maps: [], timeouts: DEFAULT_TIMEOUTS, features: features(kernel) };
+  }
+  using datapath = Datapath.open(pinPath);
+  using ledger = Ledger.open(pinPath);
+  using hooks = new Hooks(pinPath);
+  const state = ledger.read();
+  return {
+    ...common,
+    interfaces: interfaces(state, hooks),
+    maps: [...mapStatus(datapath), describe('ledger', ledger.map, 1)],
+    timeouts: timeouts(datapath, state),
+    features: features(kernel, { datapath, state }),
+  };
+}
+
+/** Those that are there with our programs on them. */
+function interfaces(remembered: State, hooks: Hooks): InterfaceStatus[] {
+  const network = readNetwork();
+  const isHere = remembered.netns === network.netns;
+  const state = isHere ? currentState(remembered, network, hooks, 'show the status') : remembered;
+  return state.interfaces
+    .map((attachment) => ({
+      attachment,
+      found: attachment.ifindex === 0 ? [] : hooks.on(attachment.ifindex),
+    }))
+    .filter(({ found }) => found.length > 0)
+    .map(({ attachment, found }) => interfaceStatus(attachment, found));
+}
+
+function mapStatus(datapath: Datapath): MapStatus[] {
+  return MAP_NAMES.map((name) => {
+    const typed = datapath.maps[name];
+    return describe(name, typed.map, entries(datapath, name));
+  });
+}
+
+function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
+  switch (name) {
+    case 'flows4':
+      return usedSlots(datapath.maps.flows4.map, 4);
+    case 'flows6':
+      return usedSlots(datapath.maps.flows6.map, 6);
+    case 'nat_rules':
+      return datapath.settings.ruleCount;
+    case 'calls':
+      return 2 * Object.keys(Call).length;
+    default:
+      return datapath.maps[name].count();
+  }
+}
+
+/** Flows past their deadline that nobody has swept take room as well. */
+function usedSlots(map: BpfMap, family: 4 | 6): number {
+  let count = 0;
+  for (const _flow of new SlotReader(map, family).used()) count++;
+  return count;
+}
+
+function describe(name: string, map: BpfMap, used: number): MapStatus {
+  return { name, type: map.type, entries: used, maxEntries: map.maxEntries, bytes: map.memoryBytes() };
+}
+
+/** As they were given: the map has them rounded up to ticks. */
+function timeouts({ settings }: Datapath, state: State): Timeouts {
+  const given = encodeTimeouts(state.timeouts);
+  const isGiven = settings.timeouts.every((ticks, i) => ticks === given[i]);
+  return isGiven ? state.timeouts : decodeTimeouts(settings.timeouts);
+}
+
+/** What is in use first, then what the kernel has. */
+function features(
+  kernel: KernelFeatures,
+  loaded?: { readonly datapath: Datapath; readonly state: State },
+): Record<string, boolean | number | string> {
+  const inUse = loaded && {
+    flavour: loaded.state.flavour,
+    listing: new SlotReader(loaded.datapath.maps.flows4.map, 4).mode,
+  };
+  return {
+    ...inUse,
+    attach: kernel.tcx.available ? 'tcx' : 'clsact',
+    ...Object.fromEntries(Object.values(kernel).map(({ name, available }) => [name, available])),
+  };
+}
