@@ -11,8 +11,8 @@
  * Races. Nothing is locked and two CPUs may judge segments of one flow at once. Every field is stored
  * whole, so a reader sees an old or a new value, never a mixture, and every value that a sender was ever
  * given was right for some order of the segments.
- * - Directions on different CPUs (the usual case): a sender's end, maxack and flags are written by its own
- *   direction only, its maxend by the other only. What both write:
+ * - Directions on different CPUs (the usual case): once the connection stands, a sender's end, maxack and
+ *   flags are written by its own direction only, its maxend by the other only. What both write:
  *   unacked, when an acknowledgement of everything crosses new data: the flow gets the timeout of the
  *   other case until its next segment. maxwin, when a segment overshoots while the window grows: the
  *   window is judged smaller by one announcement until the next.
@@ -334,11 +334,11 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_seg
 	if (seg->ack == track->last_end) {
 		if ((last_kind == TCP_SYN && answers && status & CT_SEEN_REPLY) ||
 		    (last_kind == TCP_ACK && !(status & CT_ASSURED)))
-			judged |= TCP_RST_BELIEVED;
+			return TCP_RST_BELIEVED;
 	}
 	/* A challenge ACK to a SYN comes from the peer's older connection: this RST ends that one. */
 	if (state == CT_TCP_SYN_SENT && last == (TCP_ACK | TCP_LAST_REPLY) && seg->seq == track->last_ack)
-		judged |= TCP_RST_BELIEVED;
+		return TCP_RST_BELIEVED;
 	return judged;
 }
 
@@ -524,7 +524,6 @@ inline_ bool tcp_begin(struct tcp_track *track, const struct tcp_segment *seg,
 	result->verdict = TCP_VERDICT_ACCEPT;
 	result->status = 0;
 	if (track->last_kind == TCP_SYN) {
-		track->sender[CT_DIR_REPLY].maxend = window;
 		track->original_flags = seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
 		track->scale = seg->scale;
 		result->state = CT_TCP_SYN_SENT;

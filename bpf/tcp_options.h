@@ -84,6 +84,8 @@ inline_ __u32 tcp_options_highest_edge(const __u8 *option, __u32 size, __u32 ack
  * buffer: TCP_OPTIONS_ROOM bytes of a map value (before 5.12 the verifier takes no variable offset into the
  * stack), of which the first `length` are the options; the byte behind them is overwritten.
  *
+ * zero: settings.zero (blur in compiler.h), without which a verifier walks every way through all passes.
+ *
  * Every pass takes two bytes at least. With bounded loops there are enough for anything that fits in; else
  * TCP_OPTIONS_PASSES, more than any known TCP's header needs, in some 350 instructions. Options that are
  * cut off so count as SACK permitted and, where no scale was found, the greatest: windows are then judged

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * bpf/tcp.h and bpf/tcp_options.h as a program: a table of one connection, its clock stands still.
  * Besides the lines of line.h:
@@ -7,7 +7,8 @@
  *   next STATE FLAGS REPLY        -> the transition table's digit
  *   valid FLAGS                   -> 0 or 1
  *   options ACK HEX               -> scale, flags and SACK edge
- *   put STATE STATUS FILL         an entry begun by side a, in this state, every byte of its track FILL  -> ok
+ *   put STATE STATUS FILL         an entry begun by side a, in this state, every byte of its track FILL  ->
+ * ok
  */
 #include "tcp.h"
 #include "line.h"
@@ -33,7 +34,7 @@ static long seconds(uint32_t ticks)
 /* As the datapath fills it in. */
 static void segment_of(const struct line_segment *line, struct tcp_segment *seg)
 {
-	struct tcp_options options = { .sack = line->ack, .flags = line->options_length ? TCP_HAS_OPTIONS : 0 };
+	struct tcp_options options = {.sack = line->ack, .flags = line->options_length ? TCP_HAS_OPTIONS : 0};
 	__u8 buffer[TCP_OPTIONS_ROOM];
 	__u32 first;
 
@@ -114,7 +115,8 @@ static void show(const char *class)
 	else
 		printf("%s %c %u %u %ld %u %u %u %u\n", class, origin, flow.state, flow.status & STATUS_SHOWN,
 		       seconds(flow.deadline), shown_flags(track->original_flags, track->original_unacked),
-		       shown_flags(track->reply_flags, track->reply_unacked), track->scale & 0xf, track->scale >> 4);
+		       shown_flags(track->reply_flags, track->reply_unacked), track->scale & 0xf,
+		       track->scale >> 4);
 }
 
 static void show_options(const char *line)

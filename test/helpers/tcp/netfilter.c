@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The running kernel's nf_conntrack behind the lines of line.h. It is started inside the router's network
  * namespace and told the other one, where the two ends of the router's links are:
@@ -29,7 +29,7 @@
 
 enum { PORT_A_FIRST = 1024, PORT_B = 80, LOST_AFTER_MS = 2000, FRAME_MAX = 65535 + 14 };
 
-static const char *const ADDRESS[] = { "10.0.0.2", "10.0.1.2" };
+static const char *const ADDRESS[] = {"10.0.0.2", "10.0.1.2"};
 
 struct end {
 	int socket;
@@ -47,10 +47,10 @@ static struct {
 	const char *path;
 	int fd;
 } sysctls[] = {
-	{ "loose", "nf_conntrack_tcp_loose", -1 },
-	{ "liberal", "nf_conntrack_tcp_be_liberal", -1 },
-	{ "ignore-invalid-rst", "nf_conntrack_tcp_ignore_invalid_rst", -1 },
-	{ "max-retrans", "nf_conntrack_tcp_max_retrans", -1 },
+	{"loose", "nf_conntrack_tcp_loose", -1},
+	{"liberal", "nf_conntrack_tcp_be_liberal", -1},
+	{"ignore-invalid-rst", "nf_conntrack_tcp_ignore_invalid_rst", -1},
+	{"max-retrans", "nf_conntrack_tcp_max_retrans", -1},
 };
 
 static void die(const char *what)
@@ -63,7 +63,7 @@ static void die(const char *what)
 
 static void end_open(struct end *end, const char *iface, const char *address, const char *router_mac)
 {
-	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP) };
+	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
 	uint8_t *m = end->router_mac;
 	int size = 4 << 20;
 
@@ -148,11 +148,11 @@ static int frame_is(const uint8_t *frame, ssize_t length, const uint8_t *sent)
 /* Sends the segment through the router. Returns its class by the router's rules. */
 static const char *pass(const struct line_segment *seg)
 {
-	static const char *const classes[] = { "unmarked", "invalid", "established", "new" };
+	static const char *const classes[] = {"unmarked", "invalid", "established", "new"};
 	static uint8_t frame[FRAME_MAX], back[FRAME_MAX + 64];
 	uint32_t length = frame_build(frame, seg);
 	int from = seg->side == 'b', to = !from;
-	struct pollfd ready = { .fd = ends[to].socket, .events = POLLIN };
+	struct pollfd ready = {.fd = ends[to].socket, .events = POLLIN};
 	struct sockaddr_ll source;
 	socklen_t size;
 	ssize_t got;
@@ -270,8 +270,8 @@ static const void *find(const void *from, int length, int type)
 
 static const void *within(const void *attribute, int type)
 {
-	return find((const uint8_t *)attribute + NLA_HDRLEN, ((const struct nlattr *)attribute)->nla_len - NLA_HDRLEN,
-		    type);
+	return find((const uint8_t *)attribute + NLA_HDRLEN,
+		    ((const struct nlattr *)attribute)->nla_len - NLA_HDRLEN, type);
 }
 
 static const uint8_t *value(const void *attribute)
@@ -311,7 +311,8 @@ static void show(const char *class)
 	tcp = within(find(body, length, CTA_PROTOINFO), CTA_PROTOINFO_TCP);
 	printf("%s %c %u %u %u %u %u %u %u\n", class, memcmp(value(source), &ends[0].address, 4) ? 'b' : 'a',
 	       *value(within(tcp, CTA_PROTOINFO_TCP_STATE)),
-	       value32(find(body, length, CTA_STATUS)) & STATUS_SHOWN, value32(find(body, length, CTA_TIMEOUT)),
+	       value32(find(body, length, CTA_STATUS)) & STATUS_SHOWN,
+	       value32(find(body, length, CTA_TIMEOUT)),
 	       *value(within(tcp, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)) & 0x3f,
 	       *value(within(tcp, CTA_PROTOINFO_TCP_FLAGS_REPLY)) & 0x3f,
 	       *value(within(tcp, CTA_PROTOINFO_TCP_WSCALE_ORIGINAL)),
