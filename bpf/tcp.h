@@ -19,6 +19,9 @@
  *   last_*, retrans: a repetition goes uncounted, a RST that follows its own data at once counts as one
  *   in the window (timeout of CLOSE, state kept), an ignored SYN is forgotten and its connection is
  *   judged by the RST or the SYN's retransmission that follows.
+ *   The state, which the caller stores: when two FINs cross, the flow may count one and ends by the timeout
+ *   of FIN_WAIT or CLOSE_WAIT instead of LAST_ACK's. A caller that stores it only where it differs from
+ *   the one that was judged never takes back the other direction's FIN with an ACK.
  * - One direction on two CPUs (packets sprayed over queues): end, maxend or maxack may fall back to what
  *   the slower CPU stored. Too low an end makes the peer's acknowledgement of the newest data invalid,
  *   which to TCP is a lost ACK; the next segment, at the latest the retransmission, moves end up again.
