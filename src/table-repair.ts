@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/**
+ * Puts right what invariant 5 forbids: half pairs, which only a map operation that failed in the middle of a
+ * teardown can leave behind (a hash bucket's lock was held by the interrupted context, -EBUSY).
+ *
+ * A stale key, one whose slot has another generation, blocks its tuple for ever: whoever meets it never deletes
+ * it (bpf/slot.h). It is deleted by the second pass that finds it with the same reference, and that is safe: each
+ * pass reads the slots' generations before the keys. The first pass met the reference, so its flow had begun; the
+ * second pass then read another generation, so the flow was over; and after that it met the reference still. A
+ * flow's end takes its keys along, so this one was left behind, and nobody but a repair deletes such a key: until
+ * then no other flow can claim it (BPF_NOEXIST), and the one that is deleted is the dead one. One pass is not
+ * enough: a flow that was made after the generations were read looks the same. A generation comes back after
+ * 65,536 flows in one slot; that many between two passes could hide a stale key from one pair of passes. Only one
+ * process repairs at a time: the agent.
+ *
+ * A flow without one of its keys has lost a direction. It is torn down when two passes have found it so: in a
+ * flow that is just being made or translated anew a key may be missing, but not for the time between passes. Should
+ * its tuple be another flow's by then, that one loses the key to the teardown and is half a pair for the next pass.
+ */
+import type { Datapath } from './datapath.js';
+import { TUPLE_REF, type TupleRef } from './generated/layouts.gen.js';
+import { SlotReader } from './slot-reader.js';
+import { Sweeper } from './sweeper.js';
+import { readRef } from './table-check.js';
+import { keyCount, tupleKeys } from './tuple-keys.js';
+
+export interface Repaired {
+  /** Stale keys deleted. */
+  readonly keys: number;
+  /** Flows torn down because a key was missing. */
+  readonly flows: number;
+}
+
+const BATCH = 4096;
+
+/** What one pass found wrong, for the next to find again. */
+interface Suspects {
+  /** References by key, as latin1 text of its bytes. */
+  readonly keys: Map<string, TupleRef>;
+  /** Generations by slot. */
+  readonly flows: Map<number, number>;
+}
+
+export class TableRepair {
+  readonly #datapath: Datapath;
+  readonly #sweeper: Sweeper;
+  readonly #suspects: Record<4 | 6, Suspects> = { 4: none(), 6: none() };
+
+  constructor(datapath: Datapath) {
+    this.#datapath = datapath;
+    this.#sweeper = new Sweeper(datapath);
+  }
+
+  /**
+   * One pass over both families, in steps of some milliseconds between which the caller may do something else.
+   * Passes are to be seconds apart at least; what is wrong is repaired by the second that finds it.
+   */
+  *steps(): Generator<void, Repaired, undefined> {
+    const repaired = { keys: 0, flows: 0 };
+    for (const family of [4, 6] as const) {
+      const found = none();
+      const keysOfSlot = yield* this.#findStaleKeys(family, found);
+      yield* this.#findHalfFlows(family, keysOfSlot, found);
+      repaired.keys += this.#deleteKeys(family, found);
+      repaired.flows += this.#deleteFlows(family, found);
+      this.#suspects[family] = found;
+    }
+    return repaired;
+  }
+
+  /** Returns how many keys lead to each slot's flow. */
+  *#findStaleKeys(family: 4 | 6, found: Suspects): Generator<void, Uint8Array, undefined> {
+    const { map } = this.#datapath.maps[`tuples${family}`];
+    // read before any key: a reference that is dead by then can not come to life
+    const gens = this.#reader(family).generations();
+    const keysOfSlot = new Uint8Array(gens.length);
+    for (const { keys, values, count } of map.lookupBatch(BATCH)) {
+      for (let i = 0; i < count; i++) {
+        const ref = readRef(values, i * TUPLE_REF.size);
+        if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += 1;
+        else found.keys.set(keys.toString('latin1', i * map.keySize, (i + 1) * map.keySize), ref);
+      }
+      yield;
+    }
+    return keysOfSlot;
+  }
+
+  *#findHalfFlows(family: 4 | 6, keysOfSlot: Uint8Array, found: Suspects): Generator<void, void, undefined> {
+    const { map } = this.#datapath.maps[`tuples${family}`];
+    let looked = 0;
+    for (const raw of this.#reader(family).used()) {
+      if (++looked % BATCH === 0) yield;
+      // a flow that was made since its keys were counted has none by that count
+      if (keysOfSlot[raw.slot]! >= keyCount(raw)) continue;
+      const isWhole = tupleKeys(raw).every(({ bytes }) => {
+        const value = map.get(bytes);
+        return value !== undefined && leadsTo(readRef(value), raw);
+      });
+      if (!isWhole) found.flows.set(raw.slot, raw.gen);
+    }
+  }
+
+  #deleteKeys(family: 4 | 6, found: Suspects): number {
+    const { map } = this.#datapath.maps[`tuples${family}`];
+    let deleted = 0;
+    for (const [text, ref] of found.keys) {
+      const before = this.#suspects[family].keys.get(text);
+      if (before?.slot !== ref.slot || before.gen !== ref.gen) continue;
+      if (map.delete(Buffer.from(text, 'latin1'))) deleted++;
+      found.keys.delete(text);
+    }
+    return deleted;
+  }
+
+  #deleteFlows(family: 4 | 6, found: Suspects): number {
+    let deleted = 0;
+    for (const [slot, gen] of found.flows) {
+      if (this.#suspects[family].flows.get(slot) !== gen) continue;
+      if (this.#sweeper.deleteOne(family, slot, gen)) deleted++;
+      found.flows.delete(slot);
+    }
+    return deleted;
+  }
+
+  #reader(family: 4 | 6): SlotReader {
+    return new SlotReader(this.#datapath.maps[`flows${family}`].map, family);
+  }
+}
+
+function none(): Suspects {
+  return { keys: new Map(), flows: new Map() };
+}
+
+function leadsTo(ref: TupleRef, flow: { slot: number; gen: number }): boolean {
+  return ref.slot === flow.slot && ref.gen === flow.gen;
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** The keys under which a flow stands in the tuple map, as bytes (struct tuple4_key, tuple6_key; bpf/tuple.h). */
+import { endianness } from 'node:os';
+import {
+  CtDir,
+  FlowFlags,
+  IcmpKind,
+  KeyFlags,
+  NatType,
+  TUPLE4_KEY,
+  TUPLE6_KEY,
+  TupleForm,
+} from './generated/layouts.gen.js';
+import { isIcmp } from './protocol.js';
+import type { RawFlow } from './raw-flow.js';
+
+const LITTLE_ENDIAN = endianness() === 'LE';
+const LAYOUTS = { 4: TUPLE4_KEY, 6: TUPLE6_KEY } as const;
+
+/** A key and the form that its reference must have. */
+export interface TupleKey {
+  readonly bytes: Uint8Array;
+  readonly form: number;
+}
+
+/** Where a tuple's address and port of one end are in the slot. */
+interface End {
+  readonly address: number;
+  readonly port: number;
+}
+
+/** How many keys the flow has: one where nothing is translated, for both directions. */
+export function keyCount(raw: RawFlow): number {
+  if (raw.nat === NatType.NONE) return 1;
+  return raw.flags & FlowFlags.MIDDLE_KEY ? 3 : 2;
+}
+
+export function tupleKeys(raw: RawFlow): TupleKey[] {
+  const original = ends(raw, CtDir.ORIGINAL);
+  const reply = ends(raw, CtDir.REPLY);
+  const kind = icmpFlags(raw);
+  const local = raw.flags & FlowFlags.LOCAL_KEY ? KeyFlags.LOCAL : 0;
+  const both = raw.nat === NatType.NONE ? TupleForm.REPLY : 0;
+  const keys = [makeKey(raw, original, kind | local, raw.zone, TupleForm.ORIGINAL | both)];
+  if (keyCount(raw) > 1) keys.push(makeKey(raw, reply, kind, raw.zone, TupleForm.REPLY));
+  if (keyCount(raw) > 2) {
+    // between the hooks: the source as it came, the destination as it leaves
+    const middle = { source: original.source, destination: reply.source };
+    const zone = raw.slot & KeyFlags.MIDDLE_SLOT_MASK;
+    keys.push(makeKey(raw, middle, kind | KeyFlags.MIDDLE, zone, TupleForm.MIDDLE));
+  }
+  return keys;
+}
+
+function ends(raw: RawFlow, dir: 0 | 1): { source: End; destination: End } {
+  const { saddr, daddr, sport, dport } = raw.tuple[dir];
+  return { source: { address: saddr, port: sport }, destination: { address: daddr, port: dport } };
+}
+
+function makeKey(
+  raw: RawFlow,
+  { source, destination }: { source: End; destination: End },
+  flags: number,
+  zone: number,
+  form: number,
+): TupleKey {
+  const isHigh = isAbove(raw, source, destination);
+  const [first, second] = isHigh ? [destination, source] : [source, destination];
+  const { size, offset } = LAYOUTS[raw.family];
+  const bytes = new Uint8Array(size);
+  const { addressSize } = raw;
+  bytes.set(raw.bytes.subarray(first.address, first.address + addressSize), offset.addr);
+  bytes.set(raw.bytes.subarray(second.address, second.address + addressSize), offset.addr + addressSize);
+  bytes.set(raw.bytes.subarray(first.port, first.port + 2), offset.port);
+  bytes.set(raw.bytes.subarray(second.port, second.port + 2), offset.port + 2);
+  bytes[offset.proto] = raw.proto;
+  bytes[offset.flags] = flags;
+  new DataView(bytes.buffer).setUint16(offset.zone, zone, LITTLE_ENDIAN);
+  return { bytes, form: form | (isHigh ? TupleForm.SOURCE_HIGH : 0) };
+}
+
+/** Endpoints are ordered as the datapath compares them: words and ports as numbers of this machine's byte order. */
+function isAbove({ view, addressSize }: RawFlow, a: End, b: End): boolean {
+  for (let i = 0; i < addressSize; i += 4) {
+    const difference =
+      view.getUint32(a.address + i, LITTLE_ENDIAN) - view.getUint32(b.address + i, LITTLE_ENDIAN);
+    if (difference !== 0) return difference > 0;
+  }
+  return view.getUint16(a.port, LITTLE_ENDIAN) > view.getUint16(b.port, LITTLE_ENDIAN);
+}
+
+const KINDS: ReadonlyMap<number, IcmpKind> = new Map([
+  [13, IcmpKind.TIMESTAMP],
+  [15, IcmpKind.INFO],
+  [17, IcmpKind.ADDRESS],
+]);
+
+function icmpFlags(raw: RawFlow): number {
+  if (!isIcmp(raw.proto)) return 0;
+  return (KINDS.get(raw.state) ?? IcmpKind.ECHO) << KeyFlags.ICMP_SHIFT;
+}
