@@ -90,6 +90,7 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 	struct tcp_segment seg;
 	struct tcp_result result;
 	__u32 remaining = read_once(f->deadline) - now;
+	__u8 state = read_once(f->state); /* compared below with what it was: another CPU's change stays */
 
 	segment_make(skb, p, dir, &seg, s->zero, true);
 	remaining &= ~((__s32)remaining >> 31); /* 0 when it is past */
@@ -98,7 +99,7 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 		return TRACK_REPLACE;
 	if (result.status)
 		flow_set_status(f, result.status);
-	if (f->state != result.state)
+	if (state != result.state)
 		write_once(f->state, result.state);
 	if (result.timeout)
 		flow_prolong(f, now + result.timeout);

@@ -152,8 +152,10 @@ inline_ void tcp_options_read(__u8 *buffer, __u64 length, __u32 ack, __u8 zero, 
 done:
 	options->flags |= read_once(found.sack_permitted);
 	at = read_once(found.scale_at);
+	/* verifier: a mask, because a comparison with 0 and a bound becomes one with another register */
 	hide(at);
-	if (at && at <= TCP_OPTIONS_MAX) {
+	at &= 63;
+	if (at) {
 		options->flags |= TCP_HAS_SCALE;
 		options->scale = buffer[at + 1] > TCP_SCALE_MAX ? TCP_SCALE_MAX : buffer[at + 1];
 	}

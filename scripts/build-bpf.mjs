@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o. What is
-// compiled already from the same source with the same compiler is left alone.
+// Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o, and what the
+// packet tables run it with, to build/bpf/test/. What is compiled already from the same source with the same
+// compiler is left alone.
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileBpf } from 'libbpf-ts';
@@ -8,9 +9,14 @@ import { FLAVOURS } from '../dist/src/flavours.js';
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 
-for (const flavour of FLAVOURS) {
+/** Runs on every kernel that the floor runs on. */
+const TEST = { name: 'test', cpu: 'v2' };
+
+const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ['bpf/test/harness.bpf.c', TEST]];
+
+for (const [source, flavour] of builds) {
   try {
-    const { object, cached, instructions } = await compileBpf({ source: 'bpf/ctnat.bpf.c', flavour, outDir: resolve('build/bpf') });
+    const { object, cached, instructions } = await compileBpf({ source, flavour, includes: ['bpf'], outDir: resolve('build/bpf') });
     const largest = Object.entries(instructions).sort(([, a], [, b]) => b - a)[0];
     if (!cached) console.log(`${relative('.', object)}: ${Object.keys(instructions).length} programs, the largest ${largest?.join(' ')} instructions`);
   } catch (error) {
