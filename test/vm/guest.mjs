@@ -18,6 +18,7 @@ const FILE_SECONDS = 30;
 const GRACE_MS = 10_000; // between SIGTERM, which lets a test tear down, and SIGKILL
 /** An emulated machine is about 35 times slower at JavaScript, and 5 to 10 times at everything else. */
 const SLOW_EMULATED = 20;
+const SHOWN_LINES = 60; // of a failure
 const RESULTS = '/mnt/vmtest/results';
 /** Bits of /proc/sys/kernel/tainted that a test must not set: the kernel hit a BUG or an oops, or a WARN. */
 const TAINTS = { oops: 1 << 7, warning: 1 << 9 };
@@ -80,6 +81,14 @@ async function runFile(file) {
   });
 }
 
+/** Its first and last lines: a verifier's log has hundreds. The whole is in the file's own output. */
+function shortened(text) {
+  const lines = text.split('\n').filter((line) => line.trim());
+  const left = lines.length - SHOWN_LINES;
+  if (left <= 0) return lines.join('\n');
+  return [...lines.slice(0, SHOWN_LINES / 2), `(${left} lines left out)`, ...lines.slice(-SHOWN_LINES / 2)].join('\n');
+}
+
 /** What is wrong with a run that its TAP does not show. */
 function faults(run, tap, newTaints) {
   const found = newTaints.map((taint) => `the kernel has logged a${taint === 'oops' ? 'n oops' : ' warning'}:\n${kernelLog()}`);
@@ -106,13 +115,21 @@ function factsIn(lines) {
   return facts;
 }
 
+/** The flavours of the datapath to test: the floor, which every kernel takes, and the one that is used here. */
+async function testedFlavours() {
+  const { bestFlavour, FLAVOURS } = await import('../../dist/src/flavours.js');
+  const { feature } = await import('libbpf-ts');
+  return [...new Set([FLAVOURS[0].name, bestFlavour((name) => feature(name).available)])];
+}
+
 const files = testFiles(match);
+process.env.CTNAT_FLAVOURS ??= (await testedFlavours()).join();
 mkdirSync(RESULTS, { recursive: true });
 const results = { name, kernel: release(), emulated, slow, complete: false, facts: {}, files: [] };
 const save = () => writeFileSync(`${RESULTS}/results.json`, `${JSON.stringify(results, null, 1)}\n`);
 save();
 
-say(`# kernel ${results.kernel}, ${files.length} test files, time limits x${slow}`);
+say(`# kernel ${results.kernel}, ${files.length} test files, time limits x${slow}, flavours ${process.env.CTNAT_FLAVOURS}`);
 let before = taints();
 for (const file of files) {
   say(`# Subtest: ${file}`);
@@ -124,7 +141,7 @@ for (const file of files) {
   const result = { file, passed: tap.passed, failed: tap.failed + wrong.length, skipped: tap.skipped, seconds: run.seconds };
   results.files.push(result);
   Object.assign(results.facts, factsIn(run.lines));
-  for (const failure of tap.failures) say(failure.replace(/^/gm, '#   '));
+  for (const failure of tap.failures) say(shortened(failure).replace(/^/gm, '#   '));
   for (const fault of wrong) say(`not ok - ${file} ${fault}`.replace(/\n/g, '\n#   '));
   if (result.failed && run.stderr.trim()) say(run.stderr.trimEnd().split('\n').slice(-40).join('\n').replace(/^/gm, '#   stderr: '));
   say(`# ${file}: ${result.passed} passed, ${result.failed} failed (${run.seconds.toFixed(1)} s)`);

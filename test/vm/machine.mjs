@@ -5,18 +5,19 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const CONSOLE_LINES = 30;
+const CONSOLE_LINES = 60;
 const GRACE_MS = 15_000; // for vmtest to see that its machine is gone, and clean up
 const QUIET_MS = 60_000; // without a line for so long, say that it goes on
 
 /** What the guest may know of the environment. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'VM_SLOW', 'VM_MATCH', 'VM_NICE', 'CLANG', 'RUST_LOG'];
+const PASSED_ON = ['PATH', 'HOME', 'LANG', 'VM_SLOW', 'VM_MATCH', 'VM_NICE', 'CTNAT_FLAVOURS', 'CLANG', 'RUST_LOG'];
 
 /**
  * @typedef {object} Outcome
  * @property {number} passed
  * @property {number} failed the machine's own failure counts as one
  * @property {string} [fault] why the run is a failure whatever the tests say
+ * @property {string[]} [console] with a fault: the last lines of the machine's console
  * @property {object} [results] the guest's results.json
  * @property {number} seconds
  */
@@ -97,7 +98,7 @@ export function judge(name, status, stopped, results, log) {
   else if (passed + failed === 0) fault = `no test ran in kernel ${name}`;
   if (!fault) return { passed, failed };
   const console = log.filter((line) => !line.startsWith(`${name} | `)).slice(-CONSOLE_LINES);
-  return { passed, failed: failed + 1, fault: `${fault} (status ${status}). The last lines of its console:\n${console.join('\n')}` };
+  return { passed, failed: failed + 1, fault: `${fault} (status ${status})`, console };
 }
 
 function readResults(path) {

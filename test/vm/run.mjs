@@ -102,7 +102,10 @@ async function runTarget(target, settings) {
     return { target, passed: 0, failed: 1, seconds: 0, fault: `kernel ${target.name} could not be prepared: ${error.message}` };
   }
   const outcome = await runMachine(target, { ...settings, say });
-  if (outcome.fault) say(`not ok - ${outcome.fault}`.replace(/^/gm, `${target.name} | `));
+  if (outcome.fault) {
+    say(`${target.name} | not ok - ${outcome.fault}; the last lines of its console:`);
+    for (const line of outcome.console) say(`${target.name} | #   ${line}`);
+  }
   say(`${target.name} | # ${outcome.passed} passed, ${outcome.failed} failed in ${outcome.seconds.toFixed(0)} s`);
   return { target, ...outcome };
 }
@@ -130,12 +133,12 @@ async function main() {
 
   const limitSeconds = Number(given.values.limit ?? (accel === 'kvm' ? 600 : 1500));
   let interrupted = false;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      interrupted = true;
-      for (const machine of machines) machine.stop('was interrupted');
-    });
-  }
+  const interrupt = () => {
+    interrupted = true;
+    for (const machine of machines) machine.stop('was interrupted');
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupt);
+  process.stdout.on('error', interrupt); // whoever read it has gone
   const outcomes = [];
   const queue = [...planned.targets];
   const worker = async () => {
@@ -154,7 +157,7 @@ async function main() {
   if (given.values.record && complete.length > 0) recordResults('docs/kernels.md', complete);
   const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
   const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
-  for (const { fault } of outcomes) if (fault) console.log(`not ok - ${fault.split('\n', 1)[0]}`);
+  for (const { fault } of outcomes) if (fault) console.log(`not ok - ${fault}`);
   if (interrupted) console.log('interrupted: not all kernels ran');
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = interrupted || failed > 0 || passed === 0 ? 1 : 0;
