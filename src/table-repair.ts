@@ -74,6 +74,7 @@ export class TableRepair {
     // read before any key: a reference that is dead by then can not come to life
     const gens = this.#reader(family).generations();
     const keysOfSlot = new Uint8Array(gens.length);
+    yield;
     for (const { keys, values, count } of map.lookupBatch(BATCH)) {
       for (let i = 0; i < count; i++) {
         const ref = readRef(values, i * TUPLE_REF.size);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// What other CPUs do to the tables while a test reads them. Prints `begun`, works until SIGTERM, and prints what
+// it did as JSON.
+// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT
+import { Datapath } from '../../../src/datapath.js';
+import { parseFilter } from '../../../src/filter.js';
+import { FlowTable } from '../../../src/flow-table.js';
+import { CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
+import { nowTicks, tickDifference } from '../../../src/ticks.js';
+import { iface } from '../datapath/settings.js';
+import { CLIENT, frame, ROUTER_WAN, SERVER, udp } from '../packet.js';
+
+const LOOPBACK = 1;
+/** Packets between two looks at the clock and at signals. */
+const TURN = 50;
+/** Ticks that a prolonged flow gets: far less than the time that a sweep leaves it after that (TICK_GRACE). */
+const SHORT = 3;
+const LATE = 50;
+
+const [pinPath = '', kind = '', ...rest] = process.argv.slice(2);
+const [first = 0, count = 0] = rest.map(Number);
+const datapath = Datapath.open(pinPath);
+const did: Record<string, number | number[]> = {};
+let stopped = false;
+process.on('SIGTERM', () => {
+  stopped = true;
+});
+
+const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal };
+const turn = KINDS[kind]!();
+let begun = false;
+while (!stopped) {
+  turn();
+  if (!begun) console.log('begun');
+  begun = true;
+  await new Promise((resolve) => setImmediate(resolve));
+}
+console.log(JSON.stringify(did));
+datapath.close();
+
+/** Flows come by packets through the egress hook of lo, and go by the delete command. */
+function create(): () => void {
+  datapath.maps.ifaces.set(LOOPBACK, iface('lo', { masquerade: 4, ip4: ROUTER_WAN.ip4 }));
+  const program = datapath.program('ct_egress');
+  const table = new FlowTable(datapath);
+  let created = 0;
+  let deleted = 0;
+  return () => {
+    for (let i = 0; i < TURN; i++) {
+      const sport = 2000 + (created++ % 1000);
+      program.testRun({ data: frame(CLIENT, SERVER, udp({ sport, dport: 53 })) });
+    }
+    deleted += table.delete(parseFilter({ src: CLIENT.ip4, dport: '53' }));
+    Object.assign(did, { created, deleted });
+  };
+}
+
+/** Slots change hands as bpf/slot.h says, and each flow's numbers all follow from its generation. */
+function rewrite(): () => void {
+  const memory = datapath.maps.flows4.map.mmap();
+  const words = new Int32Array(memory.buffer.buffer, memory.buffer.byteOffset, memory.buffer.length / 4);
+  const stride = FLOW4.size / 4;
+  let rewritten = 0;
+  return () => {
+    for (let i = 0; i < TURN * 100; i++) {
+      const start = (first + (i % count)) * stride;
+      const use = start + FLOW.offset.gen / 4;
+      const gen = ((words[use]! & 0xffff) + 1) & 0xffff;
+      Atomics.store(words, use, words[use]! & 0xffff);
+      Atomics.store(words, use, gen);
+      for (const at of [FLOW.offset.mark, FLOW4.offset.tuple, FLOW4.offset.tuple + 20]) {
+        Atomics.store(words, start + at / 4, gen);
+      }
+      Atomics.store(words, use, (CtStatus.CONFIRMED << 16) | gen);
+    }
+    rewritten += TURN * 100;
+    did.rewritten = rewritten;
+  };
+}
+
+/** Flows get a new deadline shortly after the old one, as by a packet that came just before that. */
+function prolong(): () => void {
+  const memory = datapath.maps.flows4.map.mmap();
+  const view = memory.view();
+  const late = new Set<number>();
+  let prolonged = 0;
+  return () => {
+    const now = nowTicks();
+    for (let slot = first; slot < first + count; slot++) {
+      const at = slot * FLOW4.size + FLOW.offset.deadline;
+      const overdue = tickDifference(now, view.getUint32(at, true));
+      // this process was kept waiting for longer than a packet can be on its way
+      if (overdue > LATE) late.add(slot);
+      if (overdue < LATE / 2 || late.has(slot)) continue;
+      view.setUint32(at, (now + SHORT) >>> 0, true);
+      prolonged++;
+    }
+    Object.assign(did, { prolonged, late: [...late] });
+  };
+}
+
+/** A signal that is handled interrupts system calls. */
+function signal(): () => void {
+  return () => {
+    for (let i = 0; i < TURN; i++) process.kill(first, 'SIGUSR2');
+    did.signals = ((did.signals as number | undefined) ?? 0) + TURN;
+  };
+}
