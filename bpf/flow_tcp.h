@@ -84,6 +84,8 @@ inline_ void segment_make(struct __sk_buff *skb, const struct packet *p, enum ct
 	blur(seg->sack, zero);
 }
 
+enum { LAST_PACKET_TICKS = 1 }; /* 17 to 34 ms */
+
 inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const struct packet *p,
 				  enum ct_dir dir, __u32 now, const struct settings *s)
 {
@@ -106,9 +108,9 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 	if (unlikely(result.verdict == TCP_VERDICT_INVALID))
 		return TRACK_INVALID;
 	if (unlikely(result.verdict == TCP_VERDICT_DELETE)) {
-		/* nothing but a refusal was ever answered: it is over with this packet, the next sweep
-		 * collects it */
-		write_once(f->deadline, now - 1);
+		/* Nothing but a refusal was ever answered. The flow ends with this packet, but not before the
+		 * packet has passed the other hook. */
+		write_once(f->deadline, now + LAST_PACKET_TICKS);
 		return TRACK_LAST;
 	}
 	return TRACK_OK;

@@ -179,10 +179,10 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 {
 	int verdict;
 
-	if (!frame_is_ours(skb, at, &verdict))
-		return verdict;
 	if (at == HOOK_INGRESS && !upper)
 		skb->tc_index = 0; /* another host's, if it came over a virtual wire */
+	if (!frame_is_ours(skb, at, &verdict))
+		return verdict;
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
 		if (l2 == ETH_HLEN && !upper)
 			return hook(skb, at, false, ETH_HLEN, false, false, false);

@@ -244,6 +244,8 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 		return verdict_drop(skb, at, REASON_DROP_REWRITE);
 	if (f->nat == NAT_NONE)
 		goto done;
+	if (!translates_port(q.proto, dir, at))
+		other.sport = other.dport = q.tuple.sport;
 	if (at == HOOK_INGRESS) {
 		if (quote_rewrite(skb, &p, &q, SIDE_SOURCE, other.saddr, other.sport, v6) ||
 		    error_outer(skb, &p, SIDE_DESTINATION, other.saddr, v6))

@@ -41,6 +41,16 @@ inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag,
 }
 
 /*
+ * Whether a hook changes the port of the side that it translates. An ICMP identifier stands for both ports
+ * and belongs to the host that asks: it changes with that host's address, on the source's side in the
+ * original direction and on the destination's in the reply's.
+ */
+inline_ bool translates_port(__u8 proto, enum ct_dir dir, const enum hook_dir at)
+{
+	return proto_has_ports(proto) || (dir == CT_DIR_ORIGINAL) == (at == HOOK_EGRESS);
+}
+
+/*
  * Gives the packet this hook's side of its translation. False: it could not be written, or the flow went
  * away while it was read.
  */
@@ -54,10 +64,14 @@ inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flo
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		return false;
 	if (at == HOOK_INGRESS) {
+		if (!translates_port(p->proto, dir, at))
+			other.sport = p->tuple.dport;
 		if (address_equal(p->tuple.daddr, other.saddr, v6) && p->tuple.dport == other.sport)
 			return true;
 		return rewrite_side(skb, p, SIDE_DESTINATION, other.saddr, other.sport, v6) == 0;
 	}
+	if (!translates_port(p->proto, dir, at))
+		other.dport = p->tuple.sport;
 	if (address_equal(p->tuple.saddr, other.daddr, v6) && p->tuple.sport == other.dport)
 		return true;
 	return rewrite_side(skb, p, SIDE_SOURCE, other.daddr, other.dport, v6) == 0;
