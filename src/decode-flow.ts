@@ -34,8 +34,8 @@ export function decodeFlow(raw: RawFlow, now: number, names: InterfaceNames): Fl
     status: statusNames(raw.status),
     original: decodeTuple(raw, CtDir.ORIGINAL),
     reply: decodeTuple(raw, CtDir.REPLY),
-    timeout: Math.floor((raw.ticksLeft(now) * TICK_MS) / 1000),
-    age: Math.floor((raw.ticksOld(now) * TICK_MS) / 100) / 10,
+    timeout: flowTimeout(raw, now),
+    age: flowAge(raw, now),
     mark: raw.mark,
     zone: raw.zone,
     iface: names.of(raw.ifindex),
@@ -46,6 +46,16 @@ export function decodeFlow(raw: RawFlow, now: number, names: InterfaceNames): Fl
   };
   if (state !== undefined) flow.state = state;
   return flow;
+}
+
+/** Whole seconds left. */
+export function flowTimeout(raw: RawFlow, now: number): number {
+  return Math.floor((raw.ticksLeft(now) * TICK_MS) / 1000);
+}
+
+/** Seconds since the first packet, in tenths. */
+export function flowAge(raw: RawFlow, now: number): number {
+  return Math.floor((raw.ticksOld(now) * TICK_MS) / 100) / 10;
 }
 
 function decodeTuple(raw: RawFlow, dir: FlowDir): FlowTuple {

@@ -4,6 +4,8 @@ import type { Datapath } from './datapath.js';
 import { decodeFlow } from './decode-flow.js';
 import { type Filter, isEmptyFilter } from './filter.js';
 import type { Flow } from './flow.js';
+import { type FlowFormat, FlowPrinter } from './flow-printer.js';
+import type { Frame } from './frame.js';
 import { InterfaceNames } from './interface-names.js';
 import { filterFamilies, rawPredicate } from './raw-filter.js';
 import type { RawFlow } from './raw-flow.js';
@@ -31,6 +33,11 @@ export class FlowTable {
   /** The matching flows in the order of their slots, IPv4 first. A flow that lives meanwhile comes exactly once. */
   *flows(filter: Filter = {}): Generator<Flow, void, undefined> {
     for (const { raw, now } of this.matches(filter)) yield decodeFlow(raw, now, this.names);
+  }
+
+  /** The matching flows as text, each as the formatter writes it. A chunk's bytes hold until the next is asked for. */
+  text(filter: Filter, format: FlowFormat, frame: Frame): Generator<Uint8Array, void, undefined> {
+    return new FlowPrinter(format, this.names).chunks(this.matches(filter), frame);
   }
 
   /** Like flows(), not decoded. */

@@ -7,7 +7,9 @@ import type { Config } from './config/config.js';
 import { Datapath } from './datapath.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
+import type { FlowFormat } from './flow-printer.js';
 import { FlowTable } from './flow-table.js';
+import type { Frame } from './frame.js';
 import type { InterfaceOptions } from './interface-config.js';
 import type { Mapping } from './mapping.js';
 import { readMetrics, readRetries } from './metrics-table.js';
@@ -75,6 +77,10 @@ export class KernelProduct implements Product {
 
   flows(filter: Filter): Iterable<Flow> {
     return new FlowTable(this.#datapath()).flows(filter);
+  }
+
+  flowText(filter: Filter, format: FlowFormat, frame: Frame): Iterable<Uint8Array> {
+    return new FlowTable(this.#datapath()).text(filter, format, frame);
   }
 
   deleteFlows(filter: Filter): number {

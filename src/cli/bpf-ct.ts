@@ -3,13 +3,15 @@ import { UsageError } from '../errors.js';
 import { isEmptyFilter } from '../filter.js';
 import type { CommandFunction, Context } from './command.js';
 import { FLOW_FORMATTER } from './format-flow.js';
-import { printObject, printStream } from './print.js';
+import { frameOf, printObject } from './print.js';
 import { counted } from './values.js';
 
 /** `ctnat bpf ct list`. */
 export const ctList: CommandFunction = async (context) => {
+  const { format, filter, out } = context;
   const product = await context.product();
-  await printStream(context, product.flows(context.filter), FLOW_FORMATTER);
+  const { text, json } = FLOW_FORMATTER;
+  await out.chunks(product.flowText(filter, format === 'text' ? text : json, frameOf(format)));
 };
 
 /** `ctnat bpf ct get`: no match prints nothing and is no error. */

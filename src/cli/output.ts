@@ -3,9 +3,6 @@
 import type { Writable } from 'node:stream';
 import { CtnatError } from '../errors.js';
 
-/** Characters per write: large enough to make the cost of a write vanish. */
-const CHUNK = 64 * 1024;
-
 /** The reader has gone (EPIPE), as in `ctnat … | head`: no error, but nothing more to do. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed';
@@ -29,38 +26,17 @@ export class Output {
   }
 
   /** Resolves when the stream has passed the text on, rejects with OutputClosed when nobody reads it. */
-  write(text: string): Promise<void> {
-    if (text === '') return Promise.resolve();
+  write(text: string | Uint8Array): Promise<void> {
+    if (text.length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#abandon = () => reject(new OutputClosed());
       this.#stream.write(text, (error) => (error ? reject(writeError(error)) : resolve()));
     });
   }
 
-  /** One line for each item. */
-  async lines<T>(items: Iterable<T>, format: (item: T) => string): Promise<void> {
-    let chunk = '';
-    for (const item of items) {
-      chunk += `${format(item)}\n`;
-      if (chunk.length < CHUNK) continue;
-      await this.write(chunk);
-      chunk = '';
-    }
-    await this.write(chunk);
-  }
-
-  /** A JSON array with one item a line. */
-  async array<T>(items: Iterable<T>, format: (item: T) => string): Promise<void> {
-    let chunk = '';
-    let separator = '[\n';
-    for (const item of items) {
-      chunk += separator + format(item);
-      separator = ',\n';
-      if (chunk.length < CHUNK) continue;
-      await this.write(chunk);
-      chunk = '';
-    }
-    await this.write(chunk + (separator === '[\n' ? '[]\n' : '\n]\n'));
+  /** The chunks of a listing, each written before the next is made. */
+  async chunks(chunks: Iterable<string | Uint8Array>): Promise<void> {
+    for (const chunk of chunks) await this.write(chunk);
   }
 }
 

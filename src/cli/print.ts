@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Prints results in the form that -o asks for. */
-import type { Context } from './command.js';
+import { ARRAY, type Frame, framed, LINES } from '../frame.js';
+import type { Context, OutputFormat } from './command.js';
 
 /** How one kind of thing is written. */
 export interface Formatter<T> {
@@ -15,8 +16,12 @@ export function printStream<T>(
   items: Iterable<T>,
   as: Formatter<T>,
 ): Promise<void> {
-  if (format === 'text') return out.lines(items, as.text);
-  return format === 'json' ? out.array(items, as.json) : out.lines(items, as.json);
+  return out.chunks(framed(items, format === 'text' ? as.text : as.json, frameOf(format)));
+}
+
+/** What -o puts around the items of a listing. */
+export function frameOf(format: OutputFormat): Frame {
+  return format === 'json' ? ARRAY : LINES;
 }
 
 /** Prints one object, or its text. The text ends with a newline unless it is empty. */
@@ -32,6 +37,5 @@ export function printList<T>(
   text: () => string,
 ): Promise<void> {
   if (format === 'text') return out.write(text());
-  const json = (item: T) => JSON.stringify(item);
-  return format === 'json' ? out.array(list, json) : out.lines(list, json);
+  return out.chunks(framed(list, (item) => JSON.stringify(item), frameOf(format)));
 }

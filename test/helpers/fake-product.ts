@@ -5,6 +5,8 @@ import type { Config } from '../../src/config/config.js';
 import { DEFAULT_TIMEOUTS } from '../../src/defaults.js';
 import { type Filter, flowPredicate, mappingPredicate } from '../../src/filter.js';
 import { type Flow, statusNames } from '../../src/flow.js';
+import type { FlowFormat } from '../../src/flow-printer.js';
+import { type Frame, framed } from '../../src/frame.js';
 import type { InterfaceOptions } from '../../src/interface-config.js';
 import type { Mapping } from '../../src/mapping.js';
 import { isSameRule, type NatRule } from '../../src/nat-rule.js';
@@ -87,6 +89,10 @@ export class FakeProduct implements Product {
   *flows(filter: Filter): Iterable<Flow> {
     const matches = flowPredicate(filter);
     for (const flow of this.table) if (matches(flow)) yield flow;
+  }
+
+  *flowText(filter: Filter, format: FlowFormat, frame: Frame): Iterable<Uint8Array> {
+    for (const chunk of framed(this.flows(filter), format, frame)) yield Buffer.from(chunk);
   }
 
   deleteFlows(filter: Filter): number {

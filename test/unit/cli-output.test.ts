@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { FLOW_FORMATTER } from '../../src/cli/format-flow.js';
 import { Output, OutputClosed } from '../../src/cli/output.js';
+import { framed, LINES } from '../../src/frame.js';
 import { ctnat } from '../helpers/command-line.js';
 import { exampleFlow, FakeProduct } from '../helpers/fake-product.js';
 
@@ -42,7 +43,7 @@ test('a slow reader slows the listing down: one chunk is under way, no more is m
       arrived = resolve;
     });
   const first = next();
-  const done = new Output(slow).lines(source.items(100_000), (i) => `${i}${'x'.repeat(100)}`);
+  const done = new Output(slow).chunks(framed(source.items(100_000), (i) => `${i}${'x'.repeat(100)}`, LINES));
 
   await first;
   const takenAtFirst = source.taken;
@@ -157,11 +158,11 @@ test('a million lines need little processor time and memory', { timeout: 60_000 
       },
     }),
   );
-  await out.lines(flows(100_000), FLOW_FORMATTER.json); // warms the compiler up
+  await out.chunks(framed(flows(100_000), FLOW_FORMATTER.json, LINES)); // warms the compiler up
   bytes = 0;
   const before = process.memoryUsage().rss;
   const start = process.cpuUsage();
-  await out.lines(flows(1_000_000), FLOW_FORMATTER.json);
+  await out.chunks(framed(flows(1_000_000), FLOW_FORMATTER.json, LINES));
   const { user, system } = process.cpuUsage(start);
   const perSecond = Math.round(1e12 / (user + system));
 

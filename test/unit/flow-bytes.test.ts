@@ -10,6 +10,9 @@ import {
   mappingPredicate,
   parseFilter,
 } from '../../src/filter.js';
+import { type FlowFormat, FlowPrinter } from '../../src/flow-printer.js';
+import type { Match } from '../../src/flow-table.js';
+import { ARRAY, type Frame, framed, LINES } from '../../src/frame.js';
 import { CtStatus, CtTcpState, flow4Codec, NatType } from '../../src/generated/layouts.gen.js';
 import type { InterfaceNames } from '../../src/interface-names.js';
 import { mappingOf } from '../../src/nat-table.js';
@@ -278,3 +281,75 @@ test('only tables that can match are read', async (t) => {
   t.same(filterFamilies(parseFilter({ replySrc: '::/0' })), [6]);
   t.same(filterFamilies(parseFilter({ family: 'ipv6' })), [6]);
 });
+
+test('flows printed from bytes are what the formatter makes of them', async (t) => {
+  const rand = random(11);
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(rand() * items.length)]!;
+  const number = (bits: number) => Math.floor(rand() * 2 ** Math.ceil(rand() * bits));
+  const ends = (six: boolean, proto: number): Ends => {
+    const [first, second] = [number(16), number(16)];
+    const words = (count: number) => Array.from({ length: count }, () => number(16).toString(16)).join(':');
+    const address = () => (six ? words(8) : [8, 8, 8, 8].map(number).join('.'));
+    return [`${address()} ${first}`, `${address()} ${isIcmp(proto) ? first : second}`];
+  };
+  const flows = Array.from({ length: 4000 }, (_, slot) => {
+    const six = rand() < 0.4;
+    const proto = pick([1, 6, 17, 47, 58, 132]);
+    const made: Made = {
+      original: ends(six, proto),
+      reply: ends(six, proto),
+      proto,
+      state: number(8),
+      status: number(11) & ~CtStatus.CONFIRMED,
+      nat: pick([0, 1, 2, 3]),
+      secondsLeft: number(20) + 0.5,
+      ageSeconds: pick([0, 12, number(20), number(10) / 7]),
+      packets: [number(53), number(32)],
+      bytes: [number(53), number(33)],
+      ifindex: number(3),
+      mark: number(32),
+      zone: number(16),
+    };
+    return rawFlow(made, slot);
+  });
+  const now = nowTicks();
+  const matches = flows.map((raw) => ({ raw, now }));
+
+  for (const [name, format, frame] of [
+    ['text', FLOW_FORMATTER.text, LINES],
+    ['jsonl', FLOW_FORMATTER.json, LINES],
+    ['json', FLOW_FORMATTER.json, ARRAY],
+  ] as const) {
+    const decoded = flows.map((raw) => decodeFlow(raw, now, NAMES));
+    const chunks = [...new FlowPrinter(format, NAMES).chunks(matches, frame)].length;
+    t.equal(
+      print(format, matches, frame),
+      [...framed(decoded, format, frame)].join(''),
+      `${name} in ${chunks} chunks`,
+    );
+    t.equal(print(format, [], frame), frame.empty, `${name} of none`);
+  }
+});
+
+test('a format that the printer can not follow is left to the formatter', async (t) => {
+  const matches = [MASQUERADED, { ...MASQUERADED, packets: [7, 8] as const }].map((made) => ({
+    raw: rawFlow(made),
+    now: nowTicks(),
+  }));
+  const odd = { of: () => 'address-1' } as unknown as InterfaceNames;
+  let named = '';
+  for (const chunk of new FlowPrinter(FLOW_FORMATTER.json, odd).chunks(matches, LINES))
+    named += Buffer.from(chunk);
+  const doubled = print((flow) => `${flow.original.packets * 2} \u00e9\u20ac`, matches, LINES);
+
+  t.match(named, /"packets":12,.*"iface":"address-1"}\n.*"packets":7,/);
+  t.equal(doubled, '24 \u00e9\u20ac\n14 \u00e9\u20ac\n');
+});
+
+/** Everything that is printed; a chunk is copied before the next one is made. */
+function print(format: FlowFormat, matches: readonly Match[], frame: Frame): string {
+  let text = '';
+  for (const chunk of new FlowPrinter(format, NAMES).chunks(matches, frame))
+    text += Buffer.from(chunk).toString();
+  return text;
+}
