@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o, and what the
-// packet tables run it with, to build/bpf/test/. What is compiled already from the same source with the same
+// packet tables and the bench run it with, to build/bpf/test/. What is compiled already from the same source with the same
 // compiler is left alone.
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 /** Runs on every kernel that the floor runs on. */
 const TEST = { name: 'test', cpu: 'v2' };
 
-const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ['bpf/test/harness.bpf.c', TEST]];
+const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ['bpf/test/harness.bpf.c', TEST], ['bpf/test/bench.bpf.c', TEST]];
 
 for (const [source, flavour] of builds) {
   try {

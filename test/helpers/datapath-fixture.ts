@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The datapath as it was built, in the kernel but attached to nothing: packets go in and come out by
 // BPF_PROG_TEST_RUN. bpf/test/harness.bpf.c stands before its hooks.
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { BpfObject, type BpfProgram, type MapLayout, TypedMap, u32 } from 'libbpf-ts';
+import { type BpfObject, type BpfProgram, type MapLayout, TypedMap, u32 } from 'libbpf-ts';
 import type { Test } from 'tap';
-import { Call, Counter, CtStatus, HookDir, maps, Reason } from '../../src/generated/layouts.gen.js';
+import { Counter, CtStatus, HookDir, maps, Reason } from '../../src/generated/layouts.gen.js';
 import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
+import { loadDatapath, openBuilt } from './datapath/load.js';
 import { enterRouter, type InterfaceName, type Network } from './datapath/network.js';
 import {
   type InterfaceSetup,
@@ -56,8 +55,6 @@ export interface Setup {
   slots?: number;
 }
 
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
 const FLOWS = 4096;
 const MAGIC = 0x63746e61; // HARNESS_MAGIC
 const BPF_F_TEST_SKB_CHECKSUM_COMPLETE = 1 << 2;
@@ -72,22 +69,6 @@ const DEFAULT_INTERFACES: Partial<Record<InterfaceName, InterfaceSetup>> = {
   lan0: { ip4: '10.0.0.1', ip6: 'fd00:10::1' },
   wan0: { ip4: '198.51.100.1', ip6: '2001:db8:1::1', masquerade: 'all' },
 };
-
-/** Every flavour that was built, or those that CTNAT_FLAVOURS names. */
-export function flavours(): string[] {
-  const asked = process.env.CTNAT_FLAVOURS?.split(',');
-  return (asked ?? ['floor', 'v5_3', 'v5_13']).filter(
-    (flavour) => asked || existsSync(`${OBJECTS}/${flavour}/ctnat.bpf.o`),
-  );
-}
-
-/** An object file that the build makes. @throws if it was not built */
-function objectFile(path: string): string {
-  const file = `${OBJECTS}/${path}`;
-  if (!existsSync(file))
-    throw new Error(`Cannot test the datapath: ${file} was not built (run "make build")`);
-  return file;
-}
 
 export class Datapath {
   readonly network: Network;
@@ -105,21 +86,11 @@ export class Datapath {
   /** Loads a flavour's object beside the harness; the test's end unloads it. */
   static async load(t: Test, flavour: string, network?: Network): Promise<Datapath> {
     const router = network ?? (await enterRouter(t));
-    const object = BpfObject.open(objectFile(`${flavour}/ctnat.bpf.o`));
-    const harness = BpfObject.open(objectFile('test/harness.bpf.o'));
-    t.teardown(() => {
-      object.close();
-      harness.close();
-    });
-    for (const name of ['flows4', 'flows6']) object.map(name).setMaxEntries(FLOWS);
-    for (const name of ['tuples4', 'tuples6']) object.map(name).setMaxEntries(FLOWS * 4);
-    object.load();
+    const object = loadDatapath(flavour, FLOWS);
+    t.teardown(() => object.close());
+    const harness = openBuilt('test/harness.bpf.o');
+    t.teardown(() => harness.close());
     harness.load();
-    const calls = new TypedMap(object.map('calls').map, u32, u32);
-    for (const [name, index] of Object.entries(Call)) {
-      calls.set(index, object.program(`call_${name.toLowerCase()}4`).fd);
-      calls.set(index + 1, object.program(`call_${name.toLowerCase()}6`).fd);
-    }
     const hooks = new TypedMap(harness.map('hooks').map, u32, u32);
     hooks.set(HookDir.INGRESS, object.program('ct_ingress').fd);
     hooks.set(HookDir.EGRESS, object.program('ct_egress').fd);

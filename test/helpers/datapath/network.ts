@@ -13,8 +13,8 @@ export type InterfaceName = 'lan0' | 'wan0' | 'dmz0';
 export type Network = Record<InterfaceName, number>;
 
 /** Builds the namespace and moves this process into it for good: one test file has one router. */
-export async function enterRouter(t: Test): Promise<Network> {
-  const teardown = Teardown.of(t);
+export async function enterRouter(t: Pick<Test, 'teardown'>): Promise<Network> {
+  const teardown = Teardown.of(t as Test);
   const router = await Namespace.create('tables', teardown);
   const peer = await Namespace.create('peer', teardown);
   for (const name of ['lan0', 'wan0', 'dmz0']) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Packet tables: packets in, packets out, and what is then known of flows, counters and reasons.
 import t, { type Test } from 'tap';
-import { Datapath, flavours, type Setup } from '../datapath-fixture.js';
+import { Datapath, type Setup } from '../datapath-fixture.js';
 import { dump, verify } from '../packet.js';
+import { flavours } from './load.js';
 import { enterRouter } from './network.js';
 
 /**

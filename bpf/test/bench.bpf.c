@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What `make bench` runs with BPF_PROG_TEST_RUN and a repeat count. A repeated run goes over one and the same
+ * buffer, which the datapath translates; so each run first makes its packet anew, of a flow that is picked at
+ * random or in turn, and then goes on to what is measured. bench_packet ends there: what it costs is to be
+ * subtracted from the others.
+ *
+ * Flow i: client 10.0.0.0 + i, port 1024 + i % 50000, to port 80 of 198.18.0.0 + i / 50000 (RFC 2544's
+ * network). No two flows ask for the same outside port of the same server, so each keeps its own and the
+ * packet of the other direction is known beforehand.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+enum bench_limits {
+	BENCH_PORTS = 50000,
+	BENCH_FLOWS_MAX = 1 << 20,
+};
+
+struct bench_request {
+	__u32 flows;	  /* how many there are to pick from */
+	__u32 sequential; /* 0: at random; 1: in turn, from `cursor` on */
+	__u32 cursor;
+	__u32 seed;	/* of the random pick, not 0 */
+	__u32 hook;	/* index into hooks */
+	__u32 reply;	/* 1: the packet comes back, addressed to `outside` */
+	__be32 outside; /* the router's address */
+	__u32 proto;
+	__u32 tcp_flags;
+	__u32 seq;
+	__u32 ack;
+	__u32 hits; /* out, of bench_lookup */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bench_request);
+} request SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} hooks SEC(".maps");
+
+/* What a single look-up is measured with: the shape of ctnat's own tuple map, with a value of a cache line.
+ */
+struct lookup_key {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u32 proto;
+};
+
+struct lookup_value {
+	__u8 bytes[64];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BENCH_FLOWS_MAX);
+	__type(key, struct lookup_key);
+	__type(value, struct lookup_value);
+} lookups SEC(".maps");
+
+#define inline_ static __attribute__((always_inline)) inline
+
+inline_ struct bench_request *request_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&request, &zero);
+}
+
+inline_ __u32 pick(struct bench_request *r)
+{
+	__u32 x = r->seed;
+
+	if (r->sequential)
+		return r->cursor++;
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	r->seed = x;
+	return (__u64)x * r->flows >> 32; /* no division */
+}
+
+/* Everything of the headers that a run may have changed, or that depends on the flow. */
+inline_ int make_packet(struct __sk_buff *skb, struct bench_request *r)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	__u32 *l4 = data + ETH_HLEN + sizeof(*ip);
+	__u32 i = pick(r), client, server;
+	__u16 port;
+
+	if ((void *)(l4 + 5) > end)
+		return 0;
+	client = bpf_htonl(0x0a000000 + i);
+	server = bpf_htonl(0xc6120000 + i / BENCH_PORTS);
+	port = bpf_htons(1024 + i % BENCH_PORTS);
+	ip->protocol = r->proto;
+	ip->saddr = r->reply ? server : client;
+	ip->daddr = r->reply ? r->outside : server;
+	l4[0] = r->reply ? bpf_htons(80) | (__u32)port << 16 : port | (__u32)bpf_htons(80) << 16;
+	if (r->proto == IPPROTO_TCP) {
+		l4[1] = bpf_htonl(r->seq);
+		l4[2] = bpf_htonl(r->ack);
+		l4[3] = bpf_htonl(5u << 28 | r->tcp_flags << 16 | 64240);
+		l4[4] = 0x1111;
+	} else {
+		l4[1] = bpf_htons(bpf_ntohs(ip->tot_len) - sizeof(*ip)) | 0x11110000;
+	}
+	skb->tc_index = 0;
+	return 1;
+}
+
+inline_ int parse(struct __sk_buff *skb, struct lookup_key *key)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	__u16 *ports = data + ETH_HLEN + sizeof(*ip);
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || (void *)(ports + 4) > end || ip->version != 4 ||
+	    ip->ihl != 5 || ip->frag_off & bpf_htons(0x3fff) ||
+	    (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP))
+		return 0;
+	key->saddr = ip->saddr;
+	key->daddr = ip->daddr;
+	key->sport = ports[0];
+	key->dport = ports[1];
+	key->proto = ip->protocol;
+	return 1;
+}
+
+SEC("tc")
+int bench_empty(struct __sk_buff *skb)
+{
+	(void)skb;
+	return 0;
+}
+
+SEC("tc")
+int bench_packet(struct __sk_buff *skb)
+{
+	struct bench_request *r = request_get();
+
+	return r && make_packet(skb, r) ? 0 : 2;
+}
+
+SEC("tc")
+int bench_parse(struct __sk_buff *skb)
+{
+	struct bench_request *r = request_get();
+	struct lookup_key key;
+
+	if (!r || !make_packet(skb, r) || !parse(skb, &key))
+		return 2;
+	/* the parse is to be done, whatever the compiler thinks of it */
+	asm volatile("" : : "r"(&key) : "memory");
+	return 0;
+}
+
+SEC("tc")
+int bench_lookup(struct __sk_buff *skb)
+{
+	struct bench_request *r = request_get();
+	struct lookup_key key;
+
+	if (!r || !make_packet(skb, r) || !parse(skb, &key) || !bpf_map_lookup_elem(&lookups, &key))
+		return 2;
+	r->hits++;
+	return 0;
+}
+
+/* Fills `lookups` with what bench_lookup looks for. */
+SEC("tc")
+int bench_insert(struct __sk_buff *skb)
+{
+	struct bench_request *r = request_get();
+	struct lookup_value value = {};
+	struct lookup_key key;
+
+	if (!r || !make_packet(skb, r) || !parse(skb, &key))
+		return 2;
+	return bpf_map_update_elem(&lookups, &key, &value, BPF_ANY) ? 2 : 0;
+}
+
+SEC("tc")
+int bench_hook(struct __sk_buff *skb)
+{
+	struct bench_request *r = request_get();
+
+	if (!r || !make_packet(skb, r))
+		return 2;
+	bpf_tail_call(skb, &hooks, r->hook);
+	return 0x6e68; /* no such hook */
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The object files as the build made them, loaded and linked by tail calls, attached to nothing.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { BpfObject, TypedMap, u32 } from 'libbpf-ts';
+import { Call } from '../../../src/generated/layouts.gen.js';
+
+const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
+const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
+
+/** Every flavour that was built, or those that CTNAT_FLAVOURS names. */
+export function flavours(): string[] {
+  const asked = process.env.CTNAT_FLAVOURS?.split(',');
+  const known = asked ?? ['floor', 'v5_3', 'v5_13'];
+  return known.filter((flavour) => asked || existsSync(`${OBJECTS}/${flavour}/ctnat.bpf.o`));
+}
+
+/** Opens an object file that the build makes. @throws if it was not built */
+export function openBuilt(path: string): BpfObject {
+  const file = `${OBJECTS}/${path}`;
+  if (!existsSync(file))
+    throw new Error(`Cannot test the datapath: ${file} was not built (run "make build")`);
+  return BpfObject.open(file);
+}
+
+/** Loads a flavour with room for so many flows of each family. The caller closes it. */
+export function loadDatapath(flavour: string, flows: number): BpfObject {
+  const object = openBuilt(`${flavour}/ctnat.bpf.o`);
+  for (const name of ['flows4', 'flows6']) object.map(name).setMaxEntries(flows);
+  for (const name of ['tuples4', 'tuples6']) object.map(name).setMaxEntries(flows * 4);
+  object.load();
+  const calls = new TypedMap(object.map('calls').map, u32, u32);
+  for (const [name, index] of Object.entries(Call)) {
+    calls.set(index, object.program(`call_${name.toLowerCase()}4`).fd);
+    calls.set(index + 1, object.program(`call_${name.toLowerCase()}6`).fd);
+  }
+  return object;
+}
