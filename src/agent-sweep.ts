@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/** The agent's sweeps, one after the other with a pause between them that fits what they find. */
+/**
+ * The agent's sweeps, one after the other with a pause between them that fits what they find. Now and then one is
+ * followed by a look for half pairs (table-repair.ts).
+ */
 import { setTimeout } from 'node:timers/promises';
 import type { AgentLog } from './agent-log.js';
 import { Datapath } from './datapath.js';
@@ -8,12 +11,18 @@ import type { SweptMap } from './product.js';
 import { runSteps } from './steps.js';
 import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
 import { Sweeper } from './sweeper.js';
+import { TableRepair } from './table-repair.js';
+
+/** What is repaired is rare and harms one flow: a pass may cost a second of processor time with a full table. */
+const REPAIR_INTERVAL_MS = 5 * 60_000;
 
 export class AgentSweep {
   readonly #pinPath: string;
   readonly #log: AgentLog;
   #bounds: SweepBounds = DEFAULT_GC;
   #intervalMs: number = DEFAULT_GC.minIntervalMs;
+  readonly #repair = new TableRepair();
+  #repairAt = performance.now() + REPAIR_INTERVAL_MS;
   /** Ends the pause that goes on. */
   #wake = new AbortController();
 
@@ -57,7 +66,15 @@ export class AgentSweep {
 
   async #sweep(): Promise<readonly SweptMap[]> {
     using datapath = Datapath.open(this.#pinPath);
-    return (await runSteps(new Sweeper(datapath).sweepSteps())).maps;
+    const { maps } = await runSteps(new Sweeper(datapath).sweepSteps());
+    if (performance.now() >= this.#repairAt) await this.#repairTables(datapath);
+    return maps;
+  }
+
+  async #repairTables(datapath: Datapath): Promise<void> {
+    const repaired = await runSteps(this.#repair.steps(datapath));
+    this.#repairAt = performance.now() + REPAIR_INTERVAL_MS;
+    if (repaired.keys + repaired.flows > 0) this.#log.warn(repaired, 'repaired half pairs');
   }
 }
 

@@ -22,14 +22,7 @@ const RUNS_PER_CALL = 2048;
 /** Tries to take a flow that another CPU holds for an instant. */
 const TRIES_FOR_ONE = 5;
 
-/** Masqueraded flows of an interface whose address is not `addr` any more. */
-export interface LostAddress {
-  readonly ifindex: number;
-  /** Network order; IPv4 in the first word. */
-  readonly addr: readonly number[];
-}
-
-type Order = Partial<Pick<SweepRequest, 'ifindex' | 'slot' | 'gen'>> & { readonly addr?: readonly number[] };
+type Order = Pick<SweepRequest, 'slot' | 'gen'>;
 
 export class Sweeper {
   readonly #datapath: Datapath;
@@ -56,11 +49,6 @@ export class Sweeper {
     return FAMILIES.reduce((sum, family) => sum + finish(this.#pass(family, SweepMode.ALL)).deleted, 0);
   }
 
-  /** Tears down the flows that an address change has orphaned (bpf/types.h, SWEEP_ADDRESS); returns how many. */
-  dropAddress(family: 4 | 6, lost: LostAddress): number {
-    return finish(this.#pass(family, SweepMode.ADDRESS, lost)).deleted;
-  }
-
   /** Tears down the flow of a slot if the generation is still its. Returns whether this call did it. */
   deleteOne(family: 4 | 6, slot: number, gen: number): boolean {
     const program = this.#datapath.sweepProgram(family);
@@ -74,7 +62,7 @@ export class Sweeper {
     return false;
   }
 
-  *#pass(family: 4 | 6, mode: SweepMode, order: Order = {}): Generator<void, SweptMap, undefined> {
+  *#pass(family: 4 | 6, mode: SweepMode): Generator<void, SweptMap, undefined> {
     const name = `flows${family}` as const;
     const limit = this.#datapath.maps[name].map.maxEntries;
     const program = this.#datapath.sweepProgram(family);
@@ -83,7 +71,7 @@ export class Sweeper {
     for (let cursor = 0; cursor < limit; ) {
       const before = this.#torndown(mode);
       try {
-        const next = runOnce(program, encode({ mode, family, cursor, limit }, order), runs);
+        const next = runOnce(program, encode({ mode, family, cursor, limit }), runs);
         swept.looked += next.looked;
         swept.live += next.live;
         swept.deleted += next.deleted;
@@ -115,18 +103,20 @@ function finish<T>(steps: Generator<void, T, undefined>): T {
   }
 }
 
-function encode(range: Pick<SweepRequest, 'mode' | 'family' | 'cursor' | 'limit'>, order: Order): Buffer {
+function encode(
+  range: Pick<SweepRequest, 'mode' | 'family' | 'cursor' | 'limit'>,
+  order: Order = { slot: 0, gen: 0 },
+): Buffer {
   const request = Buffer.alloc(SWEEP_REQUEST.size);
   sweepRequestCodec.write(new DataView(request.buffer, request.byteOffset, request.length), 0, {
     ether: new Array<number>(16).fill(0),
-    slot: order.slot ?? 0,
-    gen: order.gen ?? 0,
-    ifindex: order.ifindex ?? 0,
-    addr: [...(order.addr ?? [0, 0, 0, 0])],
+    ifindex: 0,
+    addr: [0, 0, 0, 0],
     looked: 0,
     live: 0,
     deleted: 0,
     ...range,
+    ...order,
   });
   return request;
 }

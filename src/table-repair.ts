@@ -42,90 +42,99 @@ interface Suspects {
 }
 
 export class TableRepair {
-  readonly #datapath: Datapath;
-  readonly #sweeper: Sweeper;
-  readonly #suspects: Record<4 | 6, Suspects> = { 4: none(), 6: none() };
-
-  constructor(datapath: Datapath) {
-    this.#datapath = datapath;
-    this.#sweeper = new Sweeper(datapath);
-  }
+  #suspects: Record<4 | 6, Suspects> = { 4: none(), 6: none() };
+  /** The map that the suspects are of: after a purge there are others. */
+  #mapId = 0;
 
   /**
    * One pass over both families, in steps of some milliseconds between which the caller may do something else.
    * Passes are to be seconds apart at least; what is wrong is repaired by the second that finds it.
    */
-  *steps(): Generator<void, Repaired, undefined> {
+  *steps(datapath: Datapath): Generator<void, Repaired, undefined> {
+    const { id } = datapath.maps.flows4.map;
+    if (id !== this.#mapId) this.#suspects = { 4: none(), 6: none() };
+    this.#mapId = id;
     const repaired = { keys: 0, flows: 0 };
     for (const family of [4, 6] as const) {
+      const before = this.#suspects[family];
       const found = none();
-      const keysOfSlot = yield* this.#findStaleKeys(family, found);
-      yield* this.#findHalfFlows(family, keysOfSlot, found);
-      repaired.keys += this.#deleteKeys(family, found);
-      repaired.flows += this.#deleteFlows(family, found);
+      const keysOfSlot = yield* findStaleKeys(datapath, family, found);
+      yield* findHalfFlows(datapath, family, keysOfSlot, found);
+      repaired.keys += deleteKeys(datapath, family, before, found);
+      repaired.flows += deleteFlows(datapath, family, before, found);
       this.#suspects[family] = found;
     }
     return repaired;
   }
+}
 
-  /** Returns how many keys lead to each slot's flow. */
-  *#findStaleKeys(family: 4 | 6, found: Suspects): Generator<void, Uint8Array, undefined> {
-    const { map } = this.#datapath.maps[`tuples${family}`];
-    // read before any key: a reference that is dead by then can not come to life
-    const gens = this.#reader(family).generations();
-    const keysOfSlot = new Uint8Array(gens.length);
+/** Returns how many keys lead to each slot's flow. */
+function* findStaleKeys(
+  datapath: Datapath,
+  family: 4 | 6,
+  found: Suspects,
+): Generator<void, Uint8Array, undefined> {
+  const { map } = datapath.maps[`tuples${family}`];
+  // read before any key: a reference that is dead by then can not come to life
+  const gens = reader(datapath, family).generations();
+  const keysOfSlot = new Uint8Array(gens.length);
+  yield;
+  for (const { keys, values, count } of map.lookupBatch(BATCH)) {
+    for (let i = 0; i < count; i++) {
+      const ref = readRef(values, i * TUPLE_REF.size);
+      if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += 1;
+      else found.keys.set(keys.toString('latin1', i * map.keySize, (i + 1) * map.keySize), ref);
+    }
     yield;
-    for (const { keys, values, count } of map.lookupBatch(BATCH)) {
-      for (let i = 0; i < count; i++) {
-        const ref = readRef(values, i * TUPLE_REF.size);
-        if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += 1;
-        else found.keys.set(keys.toString('latin1', i * map.keySize, (i + 1) * map.keySize), ref);
-      }
-      yield;
-    }
-    return keysOfSlot;
   }
+  return keysOfSlot;
+}
 
-  *#findHalfFlows(family: 4 | 6, keysOfSlot: Uint8Array, found: Suspects): Generator<void, void, undefined> {
-    const { map } = this.#datapath.maps[`tuples${family}`];
-    let looked = 0;
-    for (const raw of this.#reader(family).used()) {
-      if (++looked % BATCH === 0) yield;
-      // a flow that was made since its keys were counted has none by that count
-      if (keysOfSlot[raw.slot]! >= keyCount(raw)) continue;
-      const isWhole = tupleKeys(raw).every(({ bytes }) => {
-        const value = map.get(bytes);
-        return value !== undefined && leadsTo(readRef(value), raw);
-      });
-      if (!isWhole) found.flows.set(raw.slot, raw.gen);
-    }
+function* findHalfFlows(
+  datapath: Datapath,
+  family: 4 | 6,
+  keysOfSlot: Uint8Array,
+  found: Suspects,
+): Generator<void, void, undefined> {
+  const { map } = datapath.maps[`tuples${family}`];
+  let looked = 0;
+  for (const raw of reader(datapath, family).used()) {
+    if (++looked % BATCH === 0) yield;
+    // a flow that was made since its keys were counted has none by that count
+    if (keysOfSlot[raw.slot]! >= keyCount(raw)) continue;
+    const isWhole = tupleKeys(raw).every(({ bytes }) => {
+      const value = map.get(bytes);
+      return value !== undefined && leadsTo(readRef(value), raw);
+    });
+    if (!isWhole) found.flows.set(raw.slot, raw.gen);
   }
+}
 
-  #deleteKeys(family: 4 | 6, found: Suspects): number {
-    const { map } = this.#datapath.maps[`tuples${family}`];
-    let deleted = 0;
-    for (const [text, ref] of found.keys) {
-      const before = this.#suspects[family].keys.get(text);
-      if (before?.slot !== ref.slot || before.gen !== ref.gen) continue;
-      if (map.delete(Buffer.from(text, 'latin1'))) deleted++;
-      found.keys.delete(text);
-    }
-    return deleted;
+function deleteKeys(datapath: Datapath, family: 4 | 6, before: Suspects, found: Suspects): number {
+  const { map } = datapath.maps[`tuples${family}`];
+  let deleted = 0;
+  for (const [text, ref] of found.keys) {
+    const known = before.keys.get(text);
+    if (known?.slot !== ref.slot || known.gen !== ref.gen) continue;
+    if (map.delete(Buffer.from(text, 'latin1'))) deleted++;
+    found.keys.delete(text);
   }
+  return deleted;
+}
 
-  #deleteFlows(family: 4 | 6, found: Suspects): number {
-    let deleted = 0;
-    for (const [slot, gen] of found.flows) {
-      if (this.#suspects[family].flows.get(slot) !== gen) continue;
-      if (this.#sweeper.deleteOne(family, slot, gen)) deleted++;
-      found.flows.delete(slot);
-    }
-    return deleted;
+function deleteFlows(datapath: Datapath, family: 4 | 6, before: Suspects, found: Suspects): number {
+  const sweeper = new Sweeper(datapath);
+  let deleted = 0;
+  for (const [slot, gen] of found.flows) {
+    if (before.flows.get(slot) !== gen) continue;
+    if (sweeper.deleteOne(family, slot, gen)) deleted++;
+    found.flows.delete(slot);
   }
+  return deleted;
+}
 
-  #reader(family: 4 | 6): SlotReader {
-    return new SlotReader(this.#datapath.maps[`flows${family}`].map, family);
-  }
+function reader(datapath: Datapath, family: 4 | 6): SlotReader {
+  return new SlotReader(datapath.maps[`flows${family}`].map, family);
 }
 
 function none(): Suspects {

@@ -287,9 +287,9 @@ subtest('a sweep never deletes a flow that was prolonged meanwhile', async (t) =
 });
 
 subtest('half pairs are found, and repaired by the second pass', (t) => {
-  const repair = new TableRepair(datapath);
+  const repair = new TableRepair();
   const pass = () => {
-    const steps = repair.steps();
+    const steps = repair.steps(datapath);
     for (;;) {
       const step = steps.next();
       if (step.done) return step.value;
@@ -332,9 +332,9 @@ subtest('half pairs are found, and repaired by the second pass', (t) => {
 });
 
 subtest('a flow that was made since the last pass is not taken for a stale key of its slot', (t) => {
-  const repair = new TableRepair(datapath);
+  const repair = new TableRepair();
   const pass = () => {
-    const steps = repair.steps();
+    const steps = repair.steps(datapath);
     let step = steps.next();
     while (!step.done) {
       // between reading the generations and the keys, slot 0 changes hands, each time with the same tuples
@@ -353,13 +353,13 @@ subtest('a flow that was made since the last pass is not taken for a stale key o
 });
 
 subtest('repair leaves traffic alone', async (t) => {
-  const repair = new TableRepair(datapath);
+  const repair = new TableRepair();
   const traffic = await tables.traffic('create');
   const began = performance.now();
   let passes = 0;
   const repaired = { keys: 0, flows: 0 };
   while (passes < 20 || performance.now() - began < 1000 * SLOW) {
-    const steps = repair.steps();
+    const steps = repair.steps(datapath);
     let step = steps.next();
     while (!step.done) step = steps.next();
     repaired.keys += step.value.keys;
