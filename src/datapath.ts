@@ -13,7 +13,7 @@ import { BpfMap, BpfProgram, LayoutError, type MapLayout, TypedMap } from 'libbp
 import { DEFAULT_FLOWS } from './defaults.js';
 import { CtnatError } from './errors.js';
 import { Layout, maps as layouts, type Settings } from './generated/layouts.gen.js';
-import { type LoadOptions, loadPinned } from './load.js';
+import type { LoadOptions } from './load.js';
 import type { ProgramName } from './program-names.js';
 
 type Typed<L> = L extends MapLayout<infer K, infer V> ? TypedMap<K, V> : never;
@@ -98,6 +98,7 @@ export class Datapath {
    */
   static async load(pinPath: string, options: Partial<LoadOptions> = {}): Promise<Datapath> {
     const { flows4 = DEFAULT_FLOWS, flows6 = DEFAULT_FLOWS } = options;
+    const { loadPinned } = await import('./load.js'); // most commands load nothing
     await loadPinned(pinPath, { ...options, flows4, flows6 });
     return Datapath.open(pinPath);
   }
