@@ -112,21 +112,27 @@ withDatapath(async (t, datapath) => {
     },
   );
 
-  await t.test('a refused port leaves no entry: the RST passes, and the flow is gone', async (t) => {
+  await t.test('a refused port: the RST passes both hooks, and the flow is over at once', async (t) => {
     datapath.configure();
     const syn = HANDSHAKE[0]!;
     const refused: Segment = { by: 'server', flags: 'RA', seq: 0, ack: C + 1, state: '', timeout: '' };
     talk(t, datapath, [syn]);
+
     check(
       t,
       datapath,
       { path: 'back', given: packet(refused, SERVER, ROUTER_WAN), expect: packet(refused, SERVER, CLIENT) },
       'RST',
     );
-    t.strictSame(datapath.flows(), []);
-    t.equal(datapath.keys(), 0);
+
+    const [flow] = datapath.flows();
+    t.ok(flow === undefined || flow.secondsLeft < 0.2, `${flow?.secondsLeft} s are left`);
     t.match(datapath.counters(), { CREATED: 1, CLOSED: 1 });
+    if (flow) datapath.setDeadline(flow.slot, -1);
     talk(t, datapath, [syn]);
+    t.match(datapath.flows(), [{ packets: [1, 0], status: ['SRC_NAT'] }]);
+    t.equal(datapath.flows().length, 1);
+    t.equal(datapath.keys(), 2);
     t.match(datapath.counters(), { CREATED: 2, CLOSED: 1 });
   });
 
@@ -164,7 +170,7 @@ withDatapath(async (t, datapath) => {
           seq: C + 1,
           ack: S + 1,
           state: 'ESTABLISHED',
-          timeout: 'TCP_ESTABLISHED',
+          timeout: 'TCP_UNACK', // the RST's sequence number counts as sent, and this does not acknowledge it
         },
       ]);
     },
