@@ -37,6 +37,7 @@ export * from './map-spec.js';
 export { MemoryMap } from './memory-map.js';
 export { currentNetnsInode, netnsPath, setNetns, withNetns, withPrivateNetns } from './netns.js';
 export { BpfObject, type ObjectOptions } from './object.js';
+export { isInKernel } from './object-id.js';
 export { ObjectMap } from './object-map.js';
 export { PerfBuffer, type PerfBufferOptions } from './perf-buffer.js';
 export {
