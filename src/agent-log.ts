@@ -5,7 +5,11 @@ import { type Logger, pino } from 'pino';
 export type AgentLog = Logger;
 
 export function openLog(): AgentLog {
-  const options = { base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime };
+  const options = {
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
   return pino(
     { ...options, level: process.env.CTNAT_LOG ?? 'info' },
     pino.destination({ dest: 2, sync: true }),

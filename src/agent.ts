@@ -13,7 +13,7 @@ import type { Config } from './config/config.js';
 import { Datapath, NotAttachedError } from './datapath.js';
 import { errorLine } from './errors.js';
 import { concerns, followNetwork, rememberedState } from './follow.js';
-import { lockAgent } from './lock.js';
+import { lockAgent, lockRunning } from './lock.js';
 import { MetricsServer } from './metrics-server.js';
 import { requireCapabilities } from './privileges.js';
 import type { AgentOptions } from './product.js';
@@ -53,6 +53,7 @@ class Agent {
       else if (!Datapath.isLoaded(this.#pinPath)) throw new NotAttachedError(this.#pinPath);
       await followNetwork(this.#pinPath, this.#log, { isFirst: true });
       onReload(() => this.#enqueue(() => this.#reload()));
+      using _running = await lockRunning(this.#pinPath);
       this.#log.info(`running for ${this.#pinPath}`);
       const parts = [this.#sweep.run(until), this.#follow(network)];
       // the first that fails ends the others

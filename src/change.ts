@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** One change of what is attached and in force: under the lock, from the state that holds to another one. */
-import { removePinDirectory } from 'libbpf-ts';
 import { prepareBpffs } from './bpffs.js';
 import { Datapath, NotAttachedError } from './datapath.js';
 import { CtnatError } from './errors.js';
@@ -9,6 +8,7 @@ import { Ledger } from './ledger.js';
 import type { LoadOptions } from './load.js';
 import { withChangeLock } from './lock.js';
 import { findNetns, type Network, readNetwork } from './network.js';
+import { purge } from './purge.js';
 import { type Settled, settle, type Workplace } from './settle.js';
 import type { Attachment, State } from './state.js';
 
@@ -62,7 +62,7 @@ export class Change implements Workplace {
       try {
         return using(new Change(pinPath, action), work);
       } catch (error) {
-        if (isNew) removePinDirectory(pinPath);
+        if (isNew) await purge(pinPath);
         throw error;
       }
     });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Detaches interfaces; with purge, takes everything out of the kernel. */
 import { existsSync } from 'node:fs';
-import { currentNetnsInode, isBpffs, listLinks, removePinDirectory, withNetns } from 'libbpf-ts';
+import { currentNetnsInode, isBpffs, listLinks, withNetns } from 'libbpf-ts';
 import { Change } from './change.js';
 import { Datapath } from './datapath.js';
 import { CtnatError } from './errors.js';
@@ -10,6 +10,7 @@ import { Ledger } from './ledger.js';
 import { withChangeLock } from './lock.js';
 import { findNetns } from './network.js';
 import { requireCapabilities } from './privileges.js';
+import { purge } from './purge.js';
 import { writeRules } from './rule-bank.js';
 import type { State } from './state.js';
 
@@ -17,17 +18,17 @@ import type { State } from './state.js';
 export async function detach(
   pinPath: string,
   names: readonly string[] | 'all',
-  { purge }: { readonly purge: boolean },
+  { purge: isPurge }: { readonly purge: boolean },
 ): Promise<string[]> {
   requireCapabilities(names === 'all' ? 'detach' : `detach ${names.join(' ')}`, 'CAP_BPF', 'CAP_NET_ADMIN');
   if (!existsSync(pinPath) || !isBpffs(pinPath)) return [];
-  if (names === 'all') return await withChangeLock(pinPath, () => detachAll(pinPath, purge));
+  if (names === 'all') return await withChangeLock(pinPath, () => detachAll(pinPath, { isPurge }));
   if (!Datapath.isLoaded(pinPath)) return [];
   const detached = await Change.ofLoaded(pinPath, `detach ${names.join(' ')}`, (change) => {
     const { interfaces } = change.state;
     const leave = interfaces.filter(({ name }) => names.includes(name));
     const stay = interfaces.filter((each) => !leave.includes(each));
-    if (purge && stay.length > 0) {
+    if (isPurge && stay.length > 0) {
       const others = stay.map(({ name }) => name).join(', ');
       throw new CtnatError(
         `can not purge while ${others} would stay attached; use ctnat detach --all --purge, or leave out --purge`,
@@ -36,7 +37,7 @@ export async function detach(
     change.settle({ ...change.state, interfaces: stay });
     return leave.map(({ name }) => name);
   });
-  if (purge) await withChangeLock(pinPath, () => detachAll(pinPath, true));
+  if (isPurge) await withChangeLock(pinPath, () => detachAll(pinPath, { isPurge }));
   return detached;
 }
 
@@ -44,10 +45,10 @@ export async function detach(
  * Needs nothing of the maps, so that what another version has made can be removed as well; and works from any network
  * namespace.
  */
-function detachAll(pinPath: string, purge: boolean): string[] {
+async function detachAll(pinPath: string, { isPurge }: { readonly isPurge: boolean }): Promise<string[]> {
   const state = readState(pinPath);
   inNetnsOf(state, () => removeHooks(pinPath, state));
-  if (purge) removePinDirectory(pinPath);
+  if (isPurge) await purge(pinPath);
   else if (Datapath.isLoaded(pinPath)) forget(pinPath, state);
   return state?.interfaces.map(({ name }) => name) ?? [];
 }

@@ -12,8 +12,11 @@ import { CtnatError } from './errors.js';
 const FOLDER = '/run/ctnat';
 const WAIT_MS = 30_000;
 
-/** `change`: whoever changes what is loaded and attached. `agent`: the agent, for as long as it runs. */
-export type LockPurpose = 'change' | 'agent';
+/**
+ * `change`: whoever changes what is loaded and attached. `agent`: the agent, from its start to its end. `running`: the
+ * agent, once what it was started with is in force.
+ */
+export type LockPurpose = 'change' | 'agent' | 'running';
 
 /**
  * Does work that nobody else who changes this pin path does at the same time.
@@ -52,9 +55,14 @@ export function lockAgent(pinPath: string): FileLock {
   );
 }
 
-/** The process that is the pin path's agent, or undefined. Looks without touching the lock. */
+/** Says that the agent is ready, until the lock is released. The caller is the agent. */
+export function lockRunning(pinPath: string): Promise<FileLock> {
+  return FileLock.acquire(lockFile(pinPath, 'running'));
+}
+
+/** The process that runs as the pin path's agent, or undefined. Looks without touching the lock. */
 export function agentPid(pinPath: string): number | undefined {
-  const file = lockFile(pinPath, 'agent');
+  const file = lockFile(pinPath, 'running');
   try {
     return lockHolder(readFileSync('/proc/locks', 'utf8'), statSync(file));
   } catch (error) {

@@ -10,7 +10,6 @@ import type { Flow, Mapping } from './flow.js';
 import type { Forward, GatewayOptions, Nat } from './nat.js';
 import { Daemon, type RunOptions, type RunResult, run } from './process.js';
 import type { Topology } from './topology.js';
-import { until } from './wait.js';
 
 /** The command: CTNAT_BIN, or what the build made. */
 export const CTNAT_COMMAND: readonly string[] = process.env.CTNAT_BIN
@@ -76,15 +75,14 @@ export class Ctnat implements Nat {
     await this.run(['apply', await this.writeConfig(yaml)]);
   }
 
-  /** Starts the agent with a configuration; resolves once `status` says that it runs. */
+  /** Starts the agent with a configuration; resolves once it is in force, as the log and `status` say. */
   async agent(yaml: string): Promise<Daemon> {
     const daemon = Daemon.start(this.argv(['run', '-c', await this.writeConfig(yaml)]));
     this.topology.router.ns.teardown.defer('ctnat run', () => daemon.stop());
-    await until('the agent runs', async () => {
-      if (!daemon.running) throw new Error(`ctnat run ended: ${daemon.output}`);
-      const { agent } = await this.json<{ agent: { running: boolean; pid: number } }>(['status']);
-      return agent.running && agent.pid === daemon.pid;
-    });
+    await daemon.printed(/running for/, 60_000); // loading takes the verifier some seconds
+    const { agent } = await this.json<{ agent: { running: boolean; pid: number } }>(['status']);
+    if (!agent.running || agent.pid !== daemon.pid)
+      throw new Error(`status does not know it: ${daemon.output}`);
     return daemon;
   }
 
