@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // What the command line costs with a full table and with an empty one: time from start to exit, and memory.
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 export interface CommandCost {
@@ -10,29 +10,36 @@ export interface CommandCost {
   lines: number;
 }
 
-/** Runs a command to its end and counts its lines; throws if it fails. */
+/** Runs `COMMAND | wc -l` to its end; throws if the command fails. */
 export async function measureCommand(argv: readonly string[]): Promise<CommandCost> {
   const [file, ...args] = argv;
+  const counter = spawn('wc', ['-l'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let counted = '';
+  counter.stdout.on('data', (chunk: Buffer) => {
+    counted += chunk;
+  });
   const started = process.hrtime.bigint();
-  const child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let lines = 0;
+  const child = spawn(file!, args, { stdio: ['ignore', counter.stdin, 'pipe'] });
+  counter.stdin.destroy(); // the command alone holds it now
   let peakKb = 0;
   let errors = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    for (const byte of chunk) if (byte === 10) lines++;
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr!.on('data', (chunk: Buffer) => {
     errors += chunk;
   });
   const watch = setInterval(() => {
     peakKb = Math.max(peakKb, highWaterKb(child.pid!));
   }, 10);
-  const [status, ended] = await new Promise<[number | null, bigint]>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve([code, process.hrtime.bigint()]));
-  }).finally(() => clearInterval(watch));
+  const [status] = await Promise.all([ended(child), ended(counter)]).finally(() => clearInterval(watch));
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${errors.trim()}`);
-  return { seconds: Number(ended - started) / 1e9, peakMb: peakKb / 1024, lines };
+  return { seconds, peakMb: peakKb / 1024, lines: Number(counted) };
+}
+
+function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
 }
 
 function highWaterKb(pid: number): number {
