@@ -220,7 +220,7 @@ inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_d
 /* Step 1, and for an untranslated flow all of it. */
 inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot, ifindex = skb->ifindex;
+	__u32 now = clock_now(), slot, passes, ifindex = skb->ifindex;
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
 	union tuple_key key;
@@ -234,7 +234,8 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 
 	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	slot = slot_search(now, s, ((skb->cb[0] >> 8) & 0xff) >= SLOT_PASSES - 2, v6);
+	passes = (skb->cb[0] >> 8) & 0xff;
+	slot = slot_search(now, s, passes, passes >= SLOT_PASSES - 2, v6);
 	if (slot == SLOT_NONE) {
 		if (hop_retry(skb, SLOT_PASSES))
 			hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);

@@ -242,10 +242,11 @@ inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, __u32 evi
  * down and its slot taken; and where `evict` says that the search has gone far enough to call the table
  * full, an unreplied flow (never one that has seen a reply: invariant 7). SLOT_NONE: go on, or give up.
  *
- * The hand goes round like a clock's, so a flow that was just born behind it has the whole table's length
- * of time to see its reply before it is looked at.
+ * `pass`: how many passes of this search came before; after the first they look anywhere.
+ * The hand goes round like a clock's, so a flow that was just born behind it has about the whole table's
+ * length of time to see its reply before it is looked at.
  */
-inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 evict, const bool v6)
+inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 evict, const bool v6)
 {
 	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot;
 	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
@@ -254,7 +255,9 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 evict, cons
 
 	if (!hand)
 		return SLOT_NONE;
-	position = hand->position;
+	/* Behind the hand may lie a run of flows that live long, longer than all passes together: look
+	 * elsewhere. */
+	position = pass ? bpf_get_prandom_u32() % (slots | 1) : hand->position;
 	if (position >= slots)
 		position = 0;
 	slot = slot_claim_free(position, slots, v6);
@@ -266,7 +269,8 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 evict, cons
 		hand->full = 0;
 		return slot;
 	}
-	hand->position = position + SLOT_SCAN_STEP;
+	if (!pass)
+		hand->position = position + SLOT_SCAN_STEP;
 	if (evict)
 		hand->full = HAND_FULL_SKIP;
 	else if (hand->full)
