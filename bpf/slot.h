@@ -193,19 +193,22 @@ enum { SLOT_NONE = 0xffffffff };
 
 /* Long searches that found nothing free make the next ones short: the table is full, walking it again is
  * waste. */
-enum { HAND_FULL_SKIP = 64 };
+enum { HAND_FULL_SKIP = 16 };
 
-/* Claims the first free of the SLOT_SCAN_STEP slots from `position` on. */
-inline_ __u32 slot_claim_free(__u32 position, __u32 slots, const bool v6)
+/* The i-th slot that a pass of a search looks at; beyond the table now and then, where there is no flow. */
+inline_ __u32 slot_on_way(__u32 position, __u32 step, __u32 i, __u32 slots)
+{
+	return (position + step * i) % (slots | 1);
+}
+
+/* Claims the first free one. */
+inline_ __u32 slot_claim_free(__u32 position, __u32 step, __u32 slots, const bool v6)
 {
 	UNROLL_LONG
 	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
-		__u32 slot = position + i;
-		struct flow *f;
+		__u32 slot = slot_on_way(position, step, i, slots);
+		struct flow *f = flow_at(slot, v6);
 
-		if (slot >= slots)
-			break;
-		f = flow_at(slot, v6);
 		if (f && !read_once(f->lock) && slot_try_claim(f))
 			return slot;
 	}
@@ -221,16 +224,13 @@ inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 evict)
 	return (status / CT_CONFIRMED) & 1 & (dead | ((status / CT_SEEN_REPLY ^ 1) & evict));
 }
 
-inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, __u32 evict, const bool v6)
+inline_ __u32 slot_find_victim(__u32 position, __u32 step, __u32 slots, __u32 now, __u32 evict, const bool v6)
 {
 	UNROLL_LONG
 	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
-		__u32 slot = position + i;
-		struct flow *f;
+		__u32 slot = slot_on_way(position, step, i, slots);
+		struct flow *f = flow_at(slot, v6);
 
-		if (slot >= slots)
-			break;
-		f = flow_at(slot, v6);
 		if (f && flow_gives_way(f, now, evict))
 			return slot;
 	}
@@ -248,22 +248,24 @@ inline_ __u32 slot_find_victim(__u32 position, __u32 slots, __u32 now, __u32 evi
  */
 inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 evict, const bool v6)
 {
-	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot;
+	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot, step = 1;
 	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
 	struct flow *f;
 	bool dead;
 
 	if (!hand)
 		return SLOT_NONE;
-	/* Behind the hand may lie a run of flows that live long, longer than all passes together: look
-	 * elsewhere. */
-	position = pass ? bpf_get_prandom_u32() % (slots | 1) : hand->position;
-	if (position >= slots)
-		position = 0;
-	slot = slot_claim_free(position, slots, v6);
+	position = hand->position;
+	if (pass) {
+		/* Before the hand lies a run of flows that live long: look at one slot here, one there. */
+		position = bpf_get_prandom_u32();
+		step = bpf_get_prandom_u32();
+	}
+	slot = slot_claim_free(position, step, slots, v6);
 	blur(slot, s->zero);
 	blur(position, s->zero);
 	blur(slots, s->zero);
+	blur(step, s->zero);
 	if (slot != SLOT_NONE) {
 		hand->position = slot + 1;
 		hand->full = 0;
@@ -277,7 +279,7 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32
 		evict = 1;
 	blur(evict, s->zero);
 	evict &= 1;
-	slot = slot_find_victim(position, slots, now, evict, v6);
+	slot = slot_find_victim(position, step, slots, now, evict, v6);
 	blur(slot, s->zero);
 	if (slot == SLOT_NONE)
 		return SLOT_NONE;

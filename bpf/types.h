@@ -286,8 +286,6 @@ enum counter {
 	COUNTER_DELETED,  /* by command */
 	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
 	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
-	COUNTER_SWEPT_LOOKED, /* slots looked at by sweeps */
-	COUNTER_SWEPT_LIVE,   /* of these, flows found alive */
 	COUNTER_COUNT = 16,
 };
 

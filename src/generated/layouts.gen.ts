@@ -104,10 +104,6 @@ export const Counter = {
   CLOSED: 5,
   /** two first packets raced, the loser joined the winner's flow (C: COUNTER_CLASH_JOINED) */
   CLASH_JOINED: 6,
-  /** slots looked at by sweeps (C: COUNTER_SWEPT_LOOKED) */
-  SWEPT_LOOKED: 7,
-  /** of these, flows found alive (C: COUNTER_SWEPT_LIVE) */
-  SWEPT_LIVE: 8,
   /** C: COUNTER_COUNT. */
   COUNT: 16,
 } as const;
