@@ -195,10 +195,10 @@ enum { SLOT_NONE = 0xffffffff };
  * waste. */
 enum { HAND_FULL_SKIP = 16 };
 
-/* The i-th slot that a pass of a search looks at; beyond the table now and then, where there is no flow. */
+/* The i-th slot that a pass of a search looks at. */
 inline_ __u32 slot_on_way(__u32 position, __u32 step, __u32 i, __u32 slots)
 {
-	return (position + step * i) % (slots | 1);
+	return (position + step * i) % slots;
 }
 
 /* Claims the first free one. */
@@ -253,7 +253,7 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32
 	struct flow *f;
 	bool dead;
 
-	if (!hand)
+	if (!hand || !slots)
 		return SLOT_NONE;
 	position = hand->position;
 	if (pass) {
