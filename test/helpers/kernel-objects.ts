@@ -66,6 +66,9 @@ export async function hookQdiscs(ns: Namespace): Promise<string[]> {
 }
 
 async function list<T>(kind: 'map' | 'prog' | 'link'): Promise<T[]> {
-  const { stdout } = await run(['bpftool', '-j', kind, 'show']);
+  const { status, stdout } = await run(['bpftool', '-j', kind, 'show'], { mayFail: true });
+  // Links can be listed since 5.8; before 5.7 there are none.
+  if (kind === 'link' && status !== 0 && stdout.includes("can't get next link: Invalid argument")) return [];
+  if (status !== 0) throw new Error(`bpftool ${kind} show exited with status ${status}: ${stdout}`);
   return JSON.parse(stdout || '[]') as T[];
 }

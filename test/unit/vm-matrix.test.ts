@@ -100,7 +100,12 @@ t.test('results go into their rows of the table and leave the others', async (t)
     'none.md': '# No table\n',
   });
   const path = join(folder, 'kernels.md');
-  const facts = { flavour: 'floor', hooks: ['clsact'], instructions: { ingress: 900 }, loadMs: 1234.5 };
+  const facts = {
+    flavour: 'floor',
+    hooks: ['clsact'],
+    instructions: { ingress: 900, egress: 1100 },
+    loadMs: 1234.5,
+  };
 
   recordResults(path, [results('6.1.0-56-amd64', 5, 1), results('4.19.108', 7, 0, facts)]);
   recordResults(path, [results('6.1.0-57-amd64', 6, 0)]);
@@ -109,7 +114,7 @@ t.test('results go into their rows of the table and leave the others', async (t)
   t.same(
     text.split('\n').filter((line) => /^\| \d/.test(line)),
     [
-      '| 4.19.108 | floor | clsact | 7 of 7 | ingress 900 | 1235 ms |',
+      '| 4.19.108 | floor | clsact | 7 of 7 | 2 programs, at most 1100 (egress) | 1235 ms |',
       '| 6.1.0-57-amd64 | – | – | 6 of 6 | – | – |',
     ],
   );

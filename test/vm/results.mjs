@@ -12,13 +12,13 @@ function row({ kernel, facts, files }) {
   const sum = (key) => files.reduce((total, file) => total + file[key], 0);
   const skipped = files.reduce((total, file) => total + file.skipped.length, 0);
   const tests = [`${sum('passed')} of ${sum('passed') + sum('failed')}`, ...(skipped ? [`${skipped} skipped`] : [])];
-  const instructions = Object.entries(facts.instructions ?? {}).map(([name, count]) => `${name} ${count}`);
+  const programs = Object.entries(facts.instructions ?? {}).sort(([, left], [, right]) => right - left);
   return [
     kernel,
     facts.flavour ?? '–',
     facts.hooks?.join(', ') ?? '–',
     tests.join(', '),
-    instructions.join(', ') || '–',
+    programs.length ? `${programs.length} programs, at most ${programs[0][1]} (${programs[0][0]})` : '–',
     facts.loadMs === undefined ? '–' : `${Math.round(facts.loadMs)} ms`,
   ];
 }

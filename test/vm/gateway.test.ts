@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// A gateway's whole life on this kernel: attach, real traffic, every command, detach. One network and one attach
+// for all of it, because loading takes an emulated machine long. Tells the facts for docs/kernels.md.
+
+import { existsSync } from 'node:fs';
+import { BpfProgram } from 'libbpf-ts';
+import t from 'tap';
+import { gatewayConfig } from '../helpers/ctnat.js';
+import { flowsOf, wireTuples } from '../helpers/flow.js';
+import { hookQdiscs, kernelObjects, pins, survivors } from '../helpers/kernel-objects.js';
+import { ctnatFor } from '../helpers/nat.js';
+import { HTTP_PORT, network, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
+import { slowly, until } from '../helpers/wait.js';
+
+const PORT = 40_000;
+
+interface Status {
+  interfaces: { name: string; hooks: string[] }[];
+  features: { flavour: string };
+}
+
+const { topology, clients, server, router } = await network(t);
+const ctnat = ctnatFor(topology);
+t.setTimeout(slowly(300_000));
+
+t.test('attach loads the datapath and says by which hooks', async (t) => {
+  const begun = performance.now();
+  await ctnat.start();
+  const loadMs = performance.now() - begun;
+
+  const { interfaces, features } = await ctnat.json<Status>(['status']);
+  const hooks = [...new Set(interfaces.flatMap((iface) => iface.hooks))];
+  t.same(new Set(interfaces.map(({ name }) => name)), new Set([...router.lan, router.wan]));
+  t.ok(hooks.length >= 2, 'one each way');
+  const programs = (await kernelObjects(ctnat)).programs.map((id) => BpfProgram.fromId(id));
+  const instructions = Object.fromEntries(programs.map((program) => [program.name, program.instructions]));
+  for (const program of programs) program.close();
+  t.ok(Object.keys(instructions).length > 0);
+  t.comment(`vm: ${JSON.stringify({ flavour: features.flavour, hooks, instructions, loadMs })}`);
+});
+
+t.test('UDP: two clients with the same port are told apart outside', async (t) => {
+  const sockets = await Promise.all(clients.map(({ peer, ipv4 }) => peer.udp(ipv4, PORT)));
+  const seen = [];
+  for (const socket of sockets) seen.push(await socket.ask(server.ipv4, UDP_PORT));
+
+  t.equal(seen[0], `${router.ipv4} ${PORT}`, 'the first keeps its port');
+  t.match(seen[1], new RegExp(`^${router.ipv4} \\d+$`));
+  t.not(seen[1], seen[0]);
+  for (const [i, socket] of sockets.entries()) t.equal(await socket.ask(server.ipv4, UDP_PORT), seen[i]);
+  const flows = await ctnat.flows();
+  t.equal(flowsOf(flows, 'udp').length, 2);
+  t.equal(new Set(wireTuples(flows)).size, 2 * flows.length, 'no wire tuple twice');
+});
+
+t.test('TCP: two clients with the same port hold connections to the same server', async (t) => {
+  const open = [];
+  for (const { peer } of clients) {
+    open.push(await peer.tcp({ host: server.ipv4, port: TCP_PORT, localPort: PORT }));
+  }
+
+  t.not(open[0]!.seen, open[1]!.seen);
+  for (const [i, connection] of open.entries()) t.equal(await connection.echo(`to ${i}`), `to ${i}`);
+  t.same(
+    flowsOf(await ctnat.flows(), 'tcp').map(({ state }) => state),
+    ['ESTABLISHED', 'ESTABLISHED'],
+  );
+  for (const connection of open) await connection.close();
+});
+
+t.test('ping and HTTP: the server sees the router', async (t) => {
+  const { ns } = clients[0]!;
+  const ping = await ns.run(['ping', '-c', '5', '-i', '0.2', '-W', '10', server.ipv4]);
+  const url = `http://${server.ipv4}:${HTTP_PORT}/`;
+  const http = await ns.run(['curl', '-sS', '--fail', '--max-time', `${slowly(10)}`, url]);
+
+  t.match(ping.stdout, '5 received');
+  t.match(http.stdout, new RegExp(`^${router.ipv4} \\d+\n$`));
+});
+
+t.test('a port of the outside address leads to an inside host', async (t) => {
+  const inside = clients[1]!;
+  await inside.peer.serve(inside.ipv4, { tcp: TCP_PORT });
+  await ctnat.forward({ proto: 'tcp', port: 2222, to: inside.ipv4, toPort: TCP_PORT });
+  const inward = await server.peer.tcp({ host: router.ipv4, port: 2222 });
+
+  t.equal(inward.seen, `${server.ipv4} ${inward.localPort}`);
+  t.equal(await inward.echo('in'), 'in');
+  await inward.close();
+});
+
+t.test('every command does its work', async (t) => {
+  const config = await ctnat.writeConfig(gatewayConfig(topology));
+  const read: [command: string, ...argv: string[]][] = [
+    ['status'],
+    ['nat', 'list'],
+    ['gc'],
+    ['bpf', 'ct', 'list', 'global'],
+    ['bpf', 'ct', 'get', '-p', 'udp'],
+    ['bpf', 'ct', 'count'],
+    ['bpf', 'nat', 'list'],
+    ['bpf', 'nat', 'retries', 'list'],
+    ['bpf', 'metrics', 'list'],
+  ];
+  for (const argv of read) {
+    const { stdout } = await ctnat.run([...argv, '-o', 'json']);
+    t.doesNotThrow(() => JSON.parse(stdout), `${argv.join(' ')} -o json`);
+  }
+  const change: [command: string, ...argv: string[]][] = [
+    ['nat', 'add', 'snat', '-o', router.wan, '-s', '10.9.0.0/16', '--to', router.ipv4Second],
+    ['nat', 'flush'],
+    ['apply', config, '--check'],
+    ['apply', config],
+    ['bpf', 'ct', 'delete', '-p', 'udp'],
+    ['bpf', 'nat', 'flush'],
+    ['bpf', 'ct', 'flush', 'global'],
+  ];
+  for (const argv of change) t.equal((await ctnat.run(argv)).status, 0, argv.join(' '));
+  t.same(await ctnat.flows(), [], 'the flush has left none');
+  t.same(await ctnat.json(['nat', 'list']), [], 'no rule is left');
+});
+
+t.test('the sweep deletes what has expired, and nothing else', async (t) => {
+  await ctnat.apply(gatewayConfig(topology, { timeouts: { udp: 1, udpStream: 1 } }));
+  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT + 1);
+  const connection = await clients[0]!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
+  t.equal(await socket.ask(server.ipv4, UDP_PORT), `${router.ipv4} ${PORT + 1}`);
+  await until('the UDP flow has expired', async () => flowsOf(await ctnat.flows(), 'udp').length === 0);
+
+  // A listing hides an entry at its deadline; the sweep leaves it alone for a little longer.
+  let deleted = 0;
+  await until('the sweep has deleted it', async () => {
+    const { maps } = await ctnat.json<{ maps: { deleted: number }[] }>(['gc']);
+    for (const map of maps) deleted += map.deleted;
+    return deleted > 0;
+  });
+
+  t.equal(deleted, 1);
+  t.equal(await connection.echo('still there'), 'still there');
+  await connection.close();
+});
+
+t.test('detach leaves no program, map, link, qdisc or pin', async (t) => {
+  const objects = await kernelObjects(ctnat);
+  t.ok(objects.maps.length > 0 && objects.programs.length > 0, 'there was something to remove');
+
+  await ctnat.run(['detach', '--all', '--purge']);
+
+  // The kernel frees maps and programs when their last user is gone, a moment after the command has ended.
+  const none = { maps: [], programs: [], links: [] };
+  await until('programs, maps and links are gone', async () =>
+    Object.values(await survivors(objects)).every((ids) => ids.length === 0),
+  );
+  t.same(await survivors(objects), none);
+  t.same(await hookQdiscs(router.ns), []);
+  t.same(pins(ctnat), []);
+  t.notOk(existsSync(ctnat.pinPath), 'not even the folder');
+});
