@@ -166,6 +166,7 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 {
 	__u32 seed = skb->cb[2], tries = skb->cb[4], begin;
 	struct tuple6 *reply = &plan->reply;
+	bool first_is_dead = false;
 	struct port_walk w;
 	long err;
 
@@ -185,16 +186,26 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 		seed = bpf_get_prandom_u32() | 1;
 		skb->cb[2] = seed;
 		if (plan->keep_first) {
+			struct tuple_ref *held;
+
 			err = port_claim_first(&w, plan, p, ref, local, plain, v6);
 			if (!err)
 				return SEARCH_FOUND;
 			if (err != -EEXIST)
 				return SEARCH_FAILED;
 			*plain = false;
+			held = tuple_find(&w.key, v6);
+			first_is_dead = held && flow_if_expired(held, now, v6) != SLOT_NONE;
 		}
 	}
 	w.stride = port_stride(seed >> 1, w.size) % w.size;
 	begin = ((seed >> 4) + tries * w.stride) % w.size;
+	if (first_is_dead) {
+		/* below its flow is torn down, and the next pass asks for the port again */
+		begin = (__u32)bpf_ntohs(reply->dport) - plan->port_min;
+		skb->cb[2] = 0;
+		goto reclaim;
+	}
 	w.offset = begin;
 	UNROLL_LONG
 	for (int i = 0; i < PORT_SCAN_STEP; i++) {
@@ -212,8 +223,9 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 		if (err != -EEXIST)
 			return SEARCH_FAILED;
 	}
+reclaim:
 	w.offset = begin;
-	if (!port_reclaim(&w, plan, now, v6))
+	if (!port_reclaim(&w, plan, now, v6) && !first_is_dead)
 		tries += PORT_SCAN_STEP;
 	skb->cb[4] = tries;
 	return tries >= w.size ? SEARCH_EXHAUSTED : SEARCH_AGAIN;
