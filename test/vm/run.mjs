@@ -133,9 +133,9 @@ async function main() {
 
   const limitSeconds = Number(given.values.limit ?? (accel === 'kvm' ? 600 : 1500));
   let interrupted = false;
-  const interrupt = () => {
+  const interrupt = (cause) => {
     interrupted = true;
-    for (const machine of machines) machine.stop('was interrupted');
+    for (const machine of machines) machine.stop(`was interrupted (${cause.message ?? cause})`);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupt);
   process.stdout.on('error', interrupt); // whoever read it has gone
