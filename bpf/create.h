@@ -109,8 +109,8 @@ inline_ __u32 flow_if_expired(const struct tuple_ref *held, __u32 now, const boo
  * out to be just what an untranslated flow's would be; then one key stands for both directions. `local`: that
  * one is taken, which is why the flow is here.
  */
-inline_ long port_claim_first(struct port_walk *w, const struct plan *plan, const struct packet *p,
-			      struct tuple_ref *ref, bool local, bool *plain, const bool v6)
+inline_ int port_claim_first(struct port_walk *w, const struct plan *plan, const struct packet *p,
+			     struct tuple_ref *ref, bool local, bool *plain, const bool v6)
 {
 	const struct tuple6 *reply = &plan->reply;
 	bool same = address_equal(reply->saddr, p->tuple.daddr, v6) &&
@@ -168,7 +168,7 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 	struct tuple6 *reply = &plan->reply;
 	bool first_is_dead = false;
 	struct port_walk w;
-	long err;
+	int err;
 
 	*plain = false;
 	w.size = (__u32)plan->port_max - plan->port_min + 1;
@@ -220,9 +220,9 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 			skb->cb[4] = tries + i + 1;
 			return SEARCH_FOUND;
 		}
-		if (err != -EEXIST)
-			return SEARCH_FAILED;
 	}
+	if (err != -EEXIST)
+		return SEARCH_FAILED;
 reclaim:
 	w.offset = begin;
 	if (!port_reclaim(&w, plan, now, v6) && !first_is_dead)

@@ -96,14 +96,18 @@ inline_ struct tuple_ref *tuple_find(const union tuple_key *key, const bool v6)
 	return v6 ? bpf_map_lookup_elem(&tuples6, &key->v6) : bpf_map_lookup_elem(&tuples4, &key->v4);
 }
 
-/* 0, -EEXIST: the tuple is another flow's, -E2BIG/-ENOMEM: no room, -EBUSY: try again. One atomic insert. */
-inline_ long tuple_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+/*
+ * 0, -EEXIST: the tuple is another flow's, -E2BIG/-ENOMEM: no room, -EBUSY: try again. One atomic insert.
+ * It is an int: before 6.4 a compiled program calls the map's function itself, which returns one, and sees a
+ * negative value without its sign in the upper half.
+ */
+inline_ int tuple_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
 {
 	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_NOEXIST)
 		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_NOEXIST);
 }
 
-inline_ long tuple_replace(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+inline_ int tuple_replace(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
 {
 	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_EXIST)
 		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_EXIST);
