@@ -25,6 +25,7 @@ enum call {
 	CALL_CLAIM_EGRESS = 22,
 	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
 	CALL_OPTIONS_EGRESS = 26,
+	CALL_REAP = 28, /* ends one flow, then back to the program that met it */
 };
 
 enum hop_flags {
@@ -32,17 +33,19 @@ enum hop_flags {
 	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
 	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
 	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
+	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply */
 };
 
 /* skb->cb, word by word. */
 struct hop {
-	__u32 word0; /* l2 length (8 bits), retries (8), flags (8), TCP options (8): scale, enum
-			tcp_option_flags */
-	__u32 rule;  /* 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where the search
-			goes on */
+	__u32 word0; /* l2 length (4 bits), half the call behind REAP (4), retries (8), flags (8), TCP options
+			(8): scale, enum tcp_option_flags */
+	__u32 rule;  /* low half: 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where
+			the search goes on. High half: low half of the slot that REAP is for */
 	__u32 seed;  /* of the port search */
 	__u32 slot;  /* 1 + slot claimed already */
-	__u32 tries; /* of the port search so far; in a hook: the TCP options' highest SACK edge */
+	__u32 tries; /* low half: of the port search so far. High half: high half of the slot that REAP is
+			for. In a hook the whole word: the TCP options' highest SACK edge */
 };
 
 inline_ __u32 hop_l2(const struct __sk_buff *skb)
@@ -53,6 +56,16 @@ inline_ __u32 hop_l2(const struct __sk_buff *skb)
 inline_ __u32 hop_flags(const struct __sk_buff *skb)
 {
 	return (skb->cb[0] >> 16) & 0xff;
+}
+
+inline_ __u32 hop_rule(const struct __sk_buff *skb)
+{
+	return skb->cb[1] & 0xffff;
+}
+
+inline_ __u32 hop_tries(const struct __sk_buff *skb)
+{
+	return skb->cb[4] & 0xffff;
 }
 
 enum { HOP_KEPT_MASK = 0xff08ff00 }; /* retries, and what the TCP options said */
@@ -86,6 +99,28 @@ inline_ bool hop_retry(struct __sk_buff *skb, __u32 most)
 inline_ void hop_go(struct __sk_buff *skb, enum call call, const bool v6)
 {
 	bpf_tail_call(skb, &calls, call + v6);
+}
+
+/* What REAP does for a sweep, which it does not go back to. */
+enum { REAP_FOR_SWEEP = CALL_INGRESS };
+
+/* Has a flow ended; `back`: who asks, and goes on behind it. */
+inline_ void hop_reap(struct __sk_buff *skb, __u32 slot, enum call back, const bool v6)
+{
+	skb->cb[0] = (skb->cb[0] & ~0xf0) | (__u32)back << 3;
+	skb->cb[1] = (skb->cb[1] & 0xffff) | slot << 16;
+	skb->cb[4] = (skb->cb[4] & 0xffff) | (slot & 0xffff0000);
+	hop_go(skb, CALL_REAP, v6);
+}
+
+inline_ __u32 hop_reaped_slot(const struct __sk_buff *skb)
+{
+	return skb->cb[1] >> 16 | (skb->cb[4] & 0xffff0000);
+}
+
+inline_ enum call hop_reaped_for(const struct __sk_buff *skb)
+{
+	return (skb->cb[0] & 0xf0) >> 3;
 }
 
 #endif

@@ -23,6 +23,7 @@ enum { SLOT_PASSES = 8, PORT_PASSES = 12, RACE_RETRIES = 6 };
 enum search {
 	SEARCH_FOUND,
 	SEARCH_AGAIN,	  /* this pass is used up */
+	SEARCH_REAP,	  /* a port's flow is over: once it is gone, the pass can be done again */
 	SEARCH_EXHAUSTED, /* the whole range is in use */
 	SEARCH_FAILED,	  /* the map refused */
 };
@@ -130,43 +131,42 @@ inline_ int port_claim_first(struct port_walk *w, const struct plan *plan, const
 	return tuple_claim(&w->key, ref, v6);
 }
 
-/* Frees one key of this pass whose flow is over; the next pass comes by it first. */
-inline_ bool port_reclaim(struct port_walk *w, const struct plan *plan, __u32 now, const bool v6)
+/* Looks for a key of this pass whose flow is over. SEARCH_FOUND: one has just become free. */
+inline_ enum search port_find_expired(struct port_walk *w, const struct plan *plan, __u32 now, __u32 *victim,
+				      const bool v6)
 {
-	__u32 slot = SLOT_NONE;
 	struct tuple_ref *held;
-	struct flow *f;
-	__u16 gen = 0;
+	__u32 slot;
 
 	UNROLL_LONG
 	for (int i = 0; i < PORT_SCAN_STEP; i++) {
 		port_walk_set(w, port_walk_next(w, plan), v6);
 		held = tuple_find(&w->key, v6);
 		if (!held)
-			return true; /* has just become free */
-		gen = held->gen;
+			return SEARCH_FOUND;
 		slot = flow_if_expired(held, now, v6);
-		if (slot != SLOT_NONE)
-			break;
+		if (slot != SLOT_NONE) {
+			*victim = slot;
+			return SEARCH_REAP;
+		}
 	}
-	if (slot == SLOT_NONE)
-		return false;
-	f = flow_at(slot, v6);
-	return f && flow_kill_expired(f, slot, gen, now, v6);
+	return SEARCH_AGAIN;
 }
 
 /*
  * Finds an outside port and claims the reply tuple. First the port that was asked for, then the range from
  * a random start by a random stride that is prime to its size: it comes by every port once, and does not
- * walk along the runs of used ports that a stride of 1 grows. Ports of flows past their deadline are free.
+ * walk along the runs of used ports that a stride of 1 grows. Ports of flows past their deadline are free:
+ * SEARCH_REAP names the flow that is to be ended for that.
  */
 inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const struct packet *p,
 				struct tuple_ref *ref, __u32 now, __u32 zero, bool local, bool *plain,
-				const bool v6)
+				__u32 *victim, const bool v6)
 {
-	__u32 seed = skb->cb[2], tries = skb->cb[4], begin;
+	__u32 seed = skb->cb[2], tries = hop_tries(skb), begin;
 	struct tuple6 *reply = &plan->reply;
 	bool first_is_dead = false;
+	enum search expired;
 	struct port_walk w;
 	int err;
 
@@ -225,9 +225,12 @@ inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const 
 		return SEARCH_FAILED;
 reclaim:
 	w.offset = begin;
-	if (!port_reclaim(&w, plan, now, v6) && !first_is_dead)
+	expired = port_find_expired(&w, plan, now, victim, v6);
+	if (expired == SEARCH_AGAIN && !first_is_dead)
 		tries += PORT_SCAN_STEP;
 	skb->cb[4] = tries;
+	if (expired == SEARCH_REAP)
+		return SEARCH_REAP;
 	return tries >= w.size ? SEARCH_EXHAUSTED : SEARCH_AGAIN;
 }
 

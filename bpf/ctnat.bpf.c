@@ -8,6 +8,7 @@
 #include "icmp_error.h"
 #include "judge.h"
 #include "new.h"
+#include "reap.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -106,6 +107,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                       \
 	{                                                                                                    \
 		return icmp_error(skb, HOOK_EGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_reap##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                    \
+		return reap(skb, v6);                                                                        \
 	}
 
 CALLS(false, 4)

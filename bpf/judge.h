@@ -12,7 +12,7 @@
 inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 {
 	__u32 now = clock_now(), l2 = hop_l2(skb), hop = hop_flags(skb), slot, ifindex = skb->ifindex,
-	      tag = skb->tc_index;
+	      tag = skb->tc_index, victim = SLOT_NONE;
 	const enum hook_dir at = HOOK_EGRESS;
 	struct settings *s = settings_get();
 	struct tuple6 original, old_reply;
@@ -47,11 +47,15 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	}
 	/* p is the packet between the hooks: its reply tuple is the flow's old one, before the source is
 	 * translated */
-	found = port_search(skb, &plan, &p, &ref, now, s->zero, true, &plain, v6);
-	if (found == SEARCH_AGAIN) {
+	found = port_search(skb, &plan, &p, &ref, now, s->zero, true, &plain, &victim, v6);
+	if (found == SEARCH_AGAIN || found == SEARCH_REAP) {
 		flow_unkill(f);
-		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
-			hop_go(skb, CALL_JUDGE_EGRESS, v6);
+		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES)) {
+			if (found == SEARCH_REAP)
+				hop_reap(skb, victim, CALL_JUDGE_EGRESS, v6);
+			else
+				hop_go(skb, CALL_JUDGE_EGRESS, v6);
+		}
 		found = SEARCH_EXHAUSTED;
 		nat_retries_count(0, true);
 		return verdict_drop(skb, at, REASON_DROP_NO_PORT);
@@ -62,7 +66,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 		return verdict_drop(skb, at,
 				    found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
 	}
-	nat_retries_count(skb->cb[4], false);
+	nat_retries_count(hop_tries(skb), false);
 	translated = f->nat != NAT_NONE;
 	flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
 	flow_tuple(f, CT_DIR_REPLY, &old_reply, v6);

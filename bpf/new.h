@@ -84,11 +84,13 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		} else if (judge) {
 			f->flags &= ~FLOW_AT_INGRESS;
 			goto again;
-		} else if (live) {
-			goto again;
-		} else if (!f || read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED) ||
-			   !flow_kill_expired(f, slot, gen, now, v6)) {
-			goto again; /* in teardown on another CPU */
+		} else if (live || !f || read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED)) {
+			goto again; /* alive, or in teardown on another CPU */
+		} else {
+			if (hop_retry(skb, RACE_RETRIES))
+				hop_reap(skb, slot, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS,
+					 v6);
+			return verdict_drop(skb, at, REASON_DROP_RACE);
 		}
 	}
 	if (!judge && !may_begin(&p, s))
@@ -96,9 +98,9 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 
 	index = RULE_NONE;
 	if (!local && !(at == HOOK_EGRESS && destination_is_exempt(&p, v6))) {
-		index = rule_search(s, &p, ifindex, skb->cb[1], at, v6);
+		index = rule_search(s, &p, ifindex, hop_rule(skb), at, v6);
 		if (index == RULE_UNFINISHED) {
-			skb->cb[1] += RULE_SCAN_STEP;
+			skb->cb[1] = hop_rule(skb) + RULE_SCAN_STEP;
 			hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
 			return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 		}
@@ -139,14 +141,14 @@ again:
 inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const struct packet *p, __u32 ifindex,
 			      const enum hook_dir at, const bool v6)
 {
-	__u32 flags = hop_flags(skb), index = skb->cb[1] - 1;
+	__u32 flags = hop_flags(skb), index = hop_rule(skb) - 1;
 	struct nat_rule *r = NULL;
 	struct iface *iface;
 
 	plan_plain(plan, p, v6);
 	if (flags & HOP_LOCAL)
 		plan->type = NAT_MASQUERADE; /* keeps its address, takes another port */
-	if (skb->cb[1]) {
+	if (hop_rule(skb)) {
 		r = bpf_map_lookup_elem(&nat_rules, &index);
 		if (!r)
 			return REASON_DROP_INTERNAL;
@@ -191,7 +193,7 @@ inline_ bool middle_key(union tuple_key *key, const struct packet *p, const stru
 /* Whether the flow is to be translated, by what NEW left in the packet. */
 inline_ bool hop_translates(const struct __sk_buff *skb)
 {
-	return skb->cb[1] || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE));
+	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE));
 }
 
 /* The packet is its flow's first; the flow is complete. */
@@ -217,10 +219,11 @@ inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_d
 	return verdict_drop(skb, at, REASON_DROP_RACE);
 }
 
-/* Step 1, and for an untranslated flow all of it. */
+/* Step 1, and for an untranslated flow all of it. The slot may have been another flow's until REAP ended it.
+ */
 inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot, passes, ifindex = skb->ifindex;
+	__u32 now = clock_now(), slot = skb->cb[3], passes, evict, victim, ifindex = skb->ifindex;
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
 	union tuple_key key;
@@ -232,14 +235,30 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	bool high;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6))
-		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+		verdict = s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
+		goto unused;
+	}
 	passes = (skb->cb[0] >> 8) & 0xff;
-	slot = slot_search(now, s, passes, passes >= SLOT_PASSES - 2, v6);
-	if (slot == SLOT_NONE) {
-		if (hop_retry(skb, SLOT_PASSES))
-			hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);
-		return verdict_drop(skb, at, REASON_DROP_TABLE_FULL);
+	if (slot--) {
+		/* REAP has claimed it */
+		skb->cb[3] = 0;
+	} else {
+		evict = passes >= SLOT_PASSES - 2;
+		slot = slot_search(now, s, passes, &evict, &victim, v6);
+		if (slot == SLOT_NONE) {
+			const enum call create =
+				at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS;
+
+			if (victim != SLOT_NONE && hop_retry(skb, SLOT_PASSES + 1)) {
+				if (evict)
+					skb->cb[0] |= HOP_EVICT << 16;
+				hop_reap(skb, victim, create, v6);
+			} else if (hop_retry(skb, SLOT_PASSES)) {
+				hop_go(skb, create, v6);
+			}
+			return verdict_drop(skb, at, REASON_DROP_TABLE_FULL);
+		}
 	}
 	f = flow_at(slot, v6);
 	if (!f)
@@ -268,12 +287,17 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	default:
 		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
 	}
+unused:
+	f = slot-- ? flow_at(slot, v6) : NULL;
+	if (f)
+		slot_abandon(f);
+	return verdict;
 }
 
 /* Steps 2 to 4 of a translated flow, whose slot is in skb->cb. */
 inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot = skb->cb[3] - 1, ifindex = skb->ifindex;
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, ifindex = skb->ifindex, victim = SLOT_NONE;
 	bool local = hop_flags(skb) & HOP_LOCAL, plain = false, high, source, destination;
 	struct tuple_ref ref = {};
 	union tuple_key key;
@@ -296,10 +320,16 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		return create_fail(skb, f, at, reason);
 	ref.slot = slot;
 	ref.gen = f->gen;
-	found = port_search(skb, &plan, &p, &ref, now, s->zero, local, &plain, v6);
-	if (found == SEARCH_AGAIN) {
-		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
-			hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
+	found = port_search(skb, &plan, &p, &ref, now, s->zero, local, &plain, &victim, v6);
+	if (found == SEARCH_AGAIN || found == SEARCH_REAP) {
+		const enum call claim = at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS;
+
+		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES)) {
+			if (found == SEARCH_REAP)
+				hop_reap(skb, victim, claim, v6);
+			else
+				hop_go(skb, claim, v6);
+		}
 		found = SEARCH_EXHAUSTED;
 	}
 	if (found != SEARCH_FOUND) {
@@ -307,7 +337,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		return create_fail(skb, f, at,
 				   found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
 	}
-	nat_retries_count(skb->cb[4], false);
+	nat_retries_count(hop_tries(skb), false);
 	flow_set_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
 	f->rule = plan.rule;
 	if (plain) {

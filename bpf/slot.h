@@ -170,25 +170,6 @@ inline_ bool flow_is_dead(const struct flow *f, __u32 now)
 	return tick_before(read_once(f->deadline) + TICK_GRACE, now);
 }
 
-/*
- * Tears down what a packet found expired under a key that it needs. There is no grace here: the flow is
- * judged by the packet's own clock, and whoever else might still be prolonging it holds a packet of the
- * same tuple, which then belongs to the new flow just as well. False: somebody else is at it.
- */
-inline_ bool flow_kill_expired(struct flow *f, __u32 slot, __u16 gen, __u32 now, const bool v6)
-{
-	if (!flow_try_kill(f))
-		return false;
-	if (read_once(f->gen) != gen || !(read_once(f->status) & CT_CONFIRMED) ||
-	    !tick_before(read_once(f->deadline), now)) {
-		flow_unkill(f);
-		return false;
-	}
-	flow_teardown(f, slot, v6);
-	counter_add(COUNTER_REPLACED, 1);
-	return true;
-}
-
 enum { SLOT_NONE = 0xffffffff };
 
 /* Long searches that found nothing free make the next ones short: the table is full, walking it again is
@@ -238,21 +219,23 @@ inline_ __u32 slot_find_victim(__u32 position, __u32 step, __u32 slots, __u32 no
 }
 
 /*
- * Moves this CPU's hand over the next slots and claims a free one. Failing that, a flow found dead is torn
- * down and its slot taken; and where `evict` says that the search has gone far enough to call the table
- * full, an unreplied flow (never one that has seen a reply: invariant 7). SLOT_NONE: go on, or give up.
+ * Moves this CPU's hand over the next slots and claims a free one. Failing that, *victim is the slot of a
+ * flow found dead; and where `*evict` says that the search has gone far enough to call the table full, of an
+ * unreplied flow (never one that has seen a reply: invariant 7). REAP then ends it (reap.h); `*evict` says
+ * whether it may end one that is alive. Both SLOT_NONE: go on, or give up.
  *
  * `pass`: how many passes of this search came before; after the first they look anywhere.
  * The hand goes round like a clock's, so a flow that was just born behind it has about the whole table's
  * length of time to see its reply before it is looked at.
  */
-inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 evict, const bool v6)
+inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 *evict, __u32 *victim,
+			  const bool v6)
 {
 	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot, step = 1;
 	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
-	struct flow *f;
-	bool dead;
+	__u32 may_evict = *evict;
 
+	*victim = SLOT_NONE;
 	if (!hand || !slots)
 		return SLOT_NONE;
 	position = hand->position;
@@ -273,29 +256,27 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32
 	}
 	if (!pass)
 		hand->position = position + SLOT_SCAN_STEP;
-	if (evict)
+	if (may_evict)
 		hand->full = HAND_FULL_SKIP;
 	else if (hand->full)
-		evict = 1;
-	blur(evict, s->zero);
-	evict &= 1;
-	slot = slot_find_victim(position, step, slots, now, evict, v6);
+		may_evict = 1;
+	blur(may_evict, s->zero);
+	may_evict &= 1;
+	slot = slot_find_victim(position, step, slots, now, may_evict, v6);
 	blur(slot, s->zero);
-	if (slot == SLOT_NONE)
-		return SLOT_NONE;
-	f = flow_at(slot, v6);
-	if (!f || !flow_try_kill(f))
-		return SLOT_NONE;
-	if (!flow_gives_way(f, now, evict)) {
-		flow_unkill(f);
-		return SLOT_NONE;
-	}
-	dead = flow_is_dead(f, now);
-	if (!dead && hand->full)
+	*victim = slot;
+	*evict = may_evict;
+	return SLOT_NONE;
+}
+
+/* An unreplied flow has given way: the next searches of this CPU may try for a free slot again. */
+inline_ void slot_search_evicted(const bool v6)
+{
+	__u32 which = v6;
+	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
+
+	if (hand && hand->full)
 		hand->full -= 1;
-	counter_add(dead ? COUNTER_REPLACED : COUNTER_EVICTED, 1);
-	flow_teardown(f, slot, v6);
-	return slot_try_claim(f) ? slot : SLOT_NONE;
 }
 
 #endif

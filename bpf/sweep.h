@@ -3,11 +3,12 @@
  * The sweep, run by userspace through BPF_PROG_TEST_RUN: the kernel walks the slots and tears down what is
  * over, nothing is copied out, and every deadline is looked at again under the flow's kill half. The
  * request lies in the "packet" and keeps the cursor, so that one call with `repeat` walks the whole table,
- * on 4.19 too. A run ends at its first victim: teardown then stands in the program once.
+ * on 4.19 too. A run ends at its first victim, which REAP ends (reap.h).
  */
 #ifndef CTNAT_SWEEP_H
 #define CTNAT_SWEEP_H
 
+#include "calls.h"
 #include "slot.h"
 #include "verdict.h"
 
@@ -64,20 +65,8 @@ inline_ int sweep(struct __sk_buff *skb, const bool v6)
 	r->cursor = cursor + looked;
 	r->looked += looked;
 	r->live += live;
-	if (victim == SLOT_NONE)
-		return VERDICT_PASS;
-	f = flow_at(victim, v6);
-	if (!f || !flow_try_kill(f))
-		return VERDICT_PASS;
-	/* invariant 7: a packet may have come since */
-	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, victim, now, v6)) {
-		r->live += 1;
-		flow_unkill(f);
-		return VERDICT_PASS;
-	}
-	flow_teardown(f, victim, v6);
-	counter_add(r->mode == SWEEP_EXPIRED ? COUNTER_EXPIRED : COUNTER_DELETED, 1);
-	r->deleted += 1;
+	if (victim != SLOT_NONE)
+		hop_reap(skb, victim, REAP_FOR_SWEEP, v6);
 	return VERDICT_PASS;
 }
 

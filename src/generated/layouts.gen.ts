@@ -84,6 +84,8 @@ export const Call = {
   OPTIONS_INGRESS: 24,
   /** C: CALL_OPTIONS_EGRESS. */
   OPTIONS_EGRESS: 26,
+  /** ends one flow, then back to the program that met it (C: CALL_REAP) */
+  REAP: 28,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -1955,7 +1957,7 @@ export const maps: {
   calls: {
     name: 'calls',
     type: 'prog_array',
-    maxEntries: 32,
+    maxEntries: 64,
     flags: 0,
     key: u32Codec,
     value: u32Codec,
