@@ -5,7 +5,8 @@
 //   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|cli]
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
-import { enterRouter, type Network } from '../helpers/datapath/network.js';
+import { enterRouter } from '../helpers/datapath/network.js';
+import type { Network } from '../helpers/datapath/step.js';
 import { type CommandCost, measureCommand } from './cli-cost.js';
 import { FullTable } from './full-table.js';
 import { machineFacts } from './machine.js';

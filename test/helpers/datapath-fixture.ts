@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// The datapath as it was built, in the kernel but attached to nothing: packets go in and come out by
-// BPF_PROG_TEST_RUN. bpf/test/harness.bpf.c stands before its hooks.
-import { type BpfObject, type BpfProgram, type MapLayout, TypedMap, u32 } from 'libbpf-ts';
+// The datapath as it was built, in the kernel but attached to nothing: packets go to its hooks and come back by
+// a test run or over an interface (datapath/stepper.ts).
+import { type BpfObject, type BpfProgram, type MapLayout, SyscallError, TypedMap } from 'libbpf-ts';
 import type { Test } from 'tap';
 import { Counter, CtStatus, HookDir, maps, Reason } from '../../src/generated/layouts.gen.js';
 import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
-import { loadDatapath, openBuilt } from './datapath/load.js';
-import { enterRouter, type InterfaceName, type Network } from './datapath/network.js';
+import { loadDatapath } from './datapath/load.js';
+import { enterRouter } from './datapath/network.js';
 import {
   type InterfaceSetup,
   iface,
@@ -15,35 +15,11 @@ import {
   type RuleSetup,
   settings,
 } from './datapath/settings.js';
-import { readSkbContext, skbContext } from './datapath/skb-context.js';
+import type { InterfaceName, Network, StepOptions, StepResult } from './datapath/step.js';
+import { openStepper, type Stepper } from './datapath/stepper.js';
+import { ETHERTYPE } from './packet.js';
 
-export type Hook = 'ingress' | 'egress';
-
-export interface StepOptions {
-  hook: Hook;
-  at: InterfaceName;
-  packet: Uint8Array;
-  /** What the packet's earlier hook left in skb->tc_index. */
-  tcIndex?: number;
-  /** Where the packet came in; left out: this host made it (egress), or `at` (ingress). */
-  from?: InterfaceName;
-  /** Cuts the frame to so many bytes inside the kernel; test runs refuse to begin with half an IP header. */
-  length?: number;
-  /** Tag beside the frame, as the kernel and hardware keep it: protocol and tag control information. */
-  vlan?: { protocol: number; tci: number };
-  mark?: number;
-  gso?: { size: number; segments: number };
-  /** BPF_F_TEST_SKB_CHECKSUM_COMPLETE: the kernel checks that skb->csum stays right (since 6.13). */
-  checksumComplete?: boolean;
-}
-
-export interface StepResult {
-  verdict: 'pass' | 'drop' | 'redirect';
-  packet: Buffer;
-  tcIndex: number;
-  vlan: { protocol: number; tci: number } | undefined;
-  mark: number;
-}
+export type { Hook, StepOptions, StepResult } from './datapath/step.js';
 
 export interface Setup {
   /** Attached interfaces; default lan0 plain and wan0 masquerading IPv4 as its own address. */
@@ -56,14 +32,7 @@ export interface Setup {
 }
 
 const FLOWS = 4096;
-const MAGIC = 0x63746e61; // HARNESS_MAGIC
-const BPF_F_TEST_SKB_CHECKSUM_COMPLETE = 1 << 2;
-const VERDICTS = new Map<number, StepResult['verdict']>([
-  [0xffff_ffff, 'pass'], // TC_ACT_UNSPEC
-  [0, 'pass'], // TC_ACT_OK
-  [2, 'drop'], // TC_ACT_SHOT
-  [7, 'redirect'], // TC_ACT_REDIRECT
-]);
+const TAGS = [ETHERTYPE.vlan, ETHERTYPE.qinq];
 
 const DEFAULT_INTERFACES: Partial<Record<InterfaceName, InterfaceSetup>> = {
   lan0: { ip4: '10.0.0.1', ip6: 'fd00:10::1' },
@@ -74,27 +43,36 @@ export class Datapath {
   readonly network: Network;
   readonly flavour: string;
   readonly #object: BpfObject;
-  readonly #step: BpfProgram;
+  readonly #stepper: Stepper;
 
-  private constructor(network: Network, flavour: string, object: BpfObject, harness: BpfObject) {
+  private constructor(network: Network, flavour: string, object: BpfObject, stepper: Stepper) {
     this.network = network;
     this.flavour = flavour;
     this.#object = object;
-    this.#step = harness.program('harness_step');
+    this.#stepper = stepper;
   }
 
-  /** Loads a flavour's object beside the harness; the test's end unloads it. */
-  static async load(t: Test, flavour: string, network?: Network): Promise<Datapath> {
-    const router = network ?? (await enterRouter(t));
+  /** Loads a flavour's object and a way to its hooks, for a router that this process is in. */
+  static open(flavour: string, network: Network): Datapath {
     const object = loadDatapath(flavour, FLOWS);
-    t.teardown(() => object.close());
-    const harness = openBuilt('test/harness.bpf.o');
-    t.teardown(() => harness.close());
-    harness.load();
-    const hooks = new TypedMap(harness.map('hooks').map, u32, u32);
-    hooks.set(HookDir.INGRESS, object.program('ct_ingress').fd);
-    hooks.set(HookDir.EGRESS, object.program('ct_egress').fd);
-    return new Datapath(router, flavour, object, harness);
+    try {
+      return new Datapath(network, flavour, object, openStepper(network, object));
+    } catch (error) {
+      object.close();
+      throw error;
+    }
+  }
+
+  /** As open(); the test's end unloads it. */
+  static async load(t: Test, flavour: string, network?: Network): Promise<Datapath> {
+    const datapath = Datapath.open(flavour, network ?? (await enterRouter(t)));
+    t.teardown(() => datapath.close());
+    return datapath;
+  }
+
+  close(): void {
+    this.#stepper.close();
+    this.#object.close();
   }
 
   /** Empties every map and configures anew: each table begins with this. */
@@ -135,38 +113,33 @@ export class Datapath {
 
   /** Puts a packet through one hook. */
   step(options: StepOptions): StepResult {
-    const { hook, at, packet, vlan, gso } = options;
-    const from = options.from ?? (hook === 'ingress' ? at : undefined);
-    const context = skbContext({
-      mark: options.mark ?? 0,
-      ifindex: this.network[at],
-      ingressIfindex: from ? this.network[from] : 0,
-      ...(gso && { gsoSize: gso.size, gsoSegments: gso.segments, wireLength: packet.length }),
-      cb: [
-        hook === 'ingress' ? HookDir.INGRESS : HookDir.EGRESS,
-        options.tcIndex ?? 0,
-        options.length ?? 0,
-        vlan ? ((vlan.protocol << 16) | vlan.tci) >>> 0 : 0,
-        MAGIC,
-      ],
-    });
-    const flags = options.checksumComplete ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0;
-    const ran = this.#step.testRun({ data: packet, context, flags });
-    const { cb, mark } = readSkbContext(ran.context!);
-    const verdict = VERDICTS.get(ran.retval);
-    if (cb[4] !== MAGIC || verdict === undefined) {
-      throw new Error(
-        `The hook did not run: it returned ${ran.retval}, cb is ${cb.map((word) => word.toString(16))}`,
-      );
+    return this.#stepper.step(this.network, options);
+  }
+
+  /** Whether a hook meets the frame as it is: on a real interface the kernel first puts an outer VLAN tag beside it. */
+  showsAsGiven(packet: Uint8Array): boolean {
+    const type = Buffer.from(packet).readUInt16BE(12);
+    return this.#stepper.kind === 'harness' || !(TAGS as readonly number[]).includes(type);
+  }
+
+  /** Whether a step tells what is left of a packet that was dropped. */
+  get showsDropped(): boolean {
+    return this.#stepper.kind === 'harness';
+  }
+
+  /**
+   * Why packets can not be given a checksum beside them, which the kernel then keeps an eye on; undefined if they
+   * can. Asked for by doing it.
+   */
+  whyNoChecksumComplete(packet: Uint8Array): string | undefined {
+    if (this.#stepper.kind === 'wire') return 'this kernel has no test runs with an interface';
+    try {
+      this.step({ hook: 'egress', at: 'dmz0', packet, checksumComplete: true });
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof SyscallError && error.errnoName === 'EINVAL')) throw error;
+      return 'this kernel does not know BPF_F_TEST_SKB_CHECKSUM_COMPLETE';
     }
-    const tag = cb[1]!;
-    return {
-      verdict,
-      packet: ran.data,
-      tcIndex: cb[0]!,
-      vlan: tag ? { protocol: tag >>> 16, tci: tag & 0xffff } : undefined,
-      mark,
-    };
   }
 
   /** The tracked flows of a family, by slot; expired ones that nobody has torn down yet are among them. */

@@ -176,6 +176,7 @@ function leavesNothing(
   );
   if (step.hook === 'egress')
     t.equal(result.verdict, 'drop', `${name}: no inside address leaves (invariant 3)`);
+  if (result.verdict === 'drop' && !datapath.showsDropped) return;
   t.equal(
     result.packet.toString('hex'),
     Buffer.from(step.packet).subarray(0, length).toString('hex'),

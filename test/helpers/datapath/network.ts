@@ -6,19 +6,20 @@ import type { Test } from 'tap';
 import { Namespace, veth } from '../netns.js';
 import { ROUTER_LAN, ROUTER_MAC, ROUTER_POOL, ROUTER_WAN } from '../packet.js';
 import { Teardown } from '../teardown.js';
-
-export type InterfaceName = 'lan0' | 'wan0' | 'dmz0';
-
-/** ifindex by name. dmz0 leads to 203.0.113.0/24 and is not attached. */
-export type Network = Record<InterfaceName, number>;
+import type { Network } from './step.js';
+import { stepperKind } from './stepper.js';
 
 /** Builds the namespace and moves this process into it for good: one test file has one router. */
 export async function enterRouter(t: Pick<Test, 'teardown'>): Promise<Network> {
   const teardown = Teardown.of(t as Test);
   const router = await Namespace.create('tables', teardown);
-  const peer = await Namespace.create('peer', teardown);
+  const isWire = stepperKind() === 'wire';
+  // a packet that stays in its namespace keeps its mark
+  const peer = isWire ? router : await Namespace.create('peer', teardown);
+  // with room for the longest frame of a test run
+  const options = isWire ? { mtu: 8000 } : {};
   for (const name of ['lan0', 'wan0', 'dmz0']) {
-    await veth(router, name, peer, name);
+    await veth(router, name, peer, isWire ? `${name}-far` : name, options);
     // of a veth the address is what test runs compare a frame's destination with (eth_type_trans)
     await router.ip('link', 'set', name, 'address', ROUTER_MAC);
   }
@@ -38,7 +39,12 @@ export async function enterRouter(t: Pick<Test, 'teardown'>): Promise<Network> {
   await router.ip('-6', 'route', 'add', 'default', 'via', '2001:db8:1::fe', 'dev', 'wan0');
   const links = JSON.parse(await router.ip('-j', 'link', 'show')) as { ifname: string; ifindex: number }[];
   const index = (name: string): number => links.find((link) => link.ifname === name)!.ifindex;
-  const network = { lan0: index('lan0'), wan0: index('wan0'), dmz0: index('dmz0') };
+  const network = {
+    ...{ lan0: index('lan0'), wan0: index('wan0'), dmz0: index('dmz0') },
+    ...(isWire && {
+      far: { lan0: index('lan0-far'), wan0: index('wan0-far'), dmz0: index('dmz0-far') },
+    }),
+  };
   setNetns(router.path);
   return network;
 }

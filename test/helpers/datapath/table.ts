@@ -5,6 +5,7 @@ import { Datapath, type Setup } from '../datapath-fixture.js';
 import { dump, verify } from '../packet.js';
 import { flavours } from './load.js';
 import { enterRouter } from './network.js';
+import type { Network } from './step.js';
 
 /**
  * Where a packet goes:
@@ -101,16 +102,44 @@ export function playTables(tables: readonly Table[]): void {
   });
 }
 
+let network: Network | undefined;
+let loaded: Datapath | undefined;
+let title = 'datapath';
+
+/** What the next tests are called, where one process runs several files (test/vm/packets.test.ts). */
+export function entitle(name: string): void {
+  title = name;
+}
+
+/** The router of this process; its end takes it away. */
+async function router(): Promise<Network> {
+  if (!network) {
+    network = await enterRouter(t);
+    t.teardown(() => loaded?.close());
+  }
+  return network;
+}
+
+/** One flavour at a time, and as long as it is asked for: loading takes an emulated machine most of a minute. */
+function datapathOf(flavour: string, network: Network): Datapath {
+  if (loaded?.flavour !== flavour) {
+    loaded?.close();
+    loaded = undefined;
+    loaded = Datapath.open(flavour, network);
+  }
+  return loaded;
+}
+
 /** Runs tests with every flavour that was built; fails if none was. */
 export function withDatapath(work: (t: Test, datapath: Datapath) => Promise<unknown>): void {
   t.setTimeout(0); // scripts/run-tests.mjs has a limit for the file; loading takes the verifier seconds
-  t.test('datapath', { timeout: 0 }, async (t) => {
+  t.test(title, { timeout: 0 }, async (t) => {
     const built = flavours();
     if (built.length === 0) throw new Error('Cannot test the datapath: it was not built (run "make build")');
-    const network = await enterRouter(t);
+    const network = await router();
     for (const flavour of built) {
       await t.test(flavour, { timeout: 0 }, async (t) => {
-        await work(t, await Datapath.load(t, flavour, network));
+        await work(t, datapathOf(flavour, network));
       });
     }
   });

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Every packet table of test/prog, in one process with the datapath loaded once: on an emulated machine a load takes
+// longer than most files. With compiled programs where the kernel starts out by interpreting them: the gateway's test
+// has them as the kernel starts out.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { stepperKind } from '../helpers/datapath/stepper.js';
+import { entitle } from '../helpers/datapath/table.js';
+
+const COMPILED = new URL('../prog/', import.meta.url);
+const SOURCES = new URL('../../../test/prog/', import.meta.url);
+const JIT = '/proc/sys/net/core/bpf_jit_enable';
+/** They load the tables their own way: a file of its own. */
+const APART = ['tables'];
+
+/** Those whose source is gone are leftovers of an earlier build. */
+function files(): string[] {
+  return readdirSync(fileURLToPath(COMPILED))
+    .filter((name) => name.endsWith('.test.js'))
+    .map((name) => name.replace('.test.js', ''))
+    .filter((name) => !APART.includes(name) && existsSync(new URL(`${name}.test.ts`, SOURCES)))
+    .sort();
+}
+
+// only in a machine that is ours to change
+if (process.env.VM_SNAPSHOT && readFileSync(JIT, 'utf8').trim() === '0') {
+  writeFileSync(JIT, '1');
+  t.comment('programs are compiled from here on');
+}
+t.comment(`packets are put to the hooks by ${stepperKind()}`);
+for (const name of files()) {
+  entitle(name);
+  await import(new URL(`${name}.test.js`, COMPILED).href);
+}
