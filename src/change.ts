@@ -4,6 +4,7 @@ import { prepareBpffs } from './bpffs.js';
 import { Datapath, NotAttachedError } from './datapath.js';
 import { CtnatError } from './errors.js';
 import { Hooks } from './hooks.js';
+import { requireKernel } from './kernel-support.js';
 import { Ledger } from './ledger.js';
 import type { LoadOptions } from './load.js';
 import { withChangeLock } from './lock.js';
@@ -55,6 +56,7 @@ export class Change implements Workplace {
     load: Partial<LoadOptions>,
     work: (change: Change) => T,
   ): Promise<T> {
+    if (!Datapath.isLoaded(pinPath)) requireKernel(action);
     prepareBpffs(pinPath);
     return await withChangeLock(pinPath, async () => {
       const isNew = !Datapath.isLoaded(pinPath);

@@ -11,6 +11,7 @@ import type { FlowFormat } from './flow-printer.js';
 import { FlowTable } from './flow-table.js';
 import type { Frame } from './frame.js';
 import type { InterfaceOptions } from './interface-config.js';
+import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import { readMetrics, readRetries } from './metrics-table.js';
 import type { NatRule } from './nat-rule.js';
@@ -68,6 +69,11 @@ export class KernelProduct implements Product {
   async apply(config: Config): Promise<readonly string[]> {
     const { apply } = await import('./apply.js');
     return await apply(this.#pinPath, config);
+  }
+
+  async missing(): Promise<readonly MissingFeature[]> {
+    const { missingFeatures } = await import('./kernel-support.js');
+    return missingFeatures();
   }
 
   async status(): Promise<Status> {

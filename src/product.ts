@@ -9,6 +9,7 @@ import type { Flow } from './flow.js';
 import type { FlowFormat } from './flow-printer.js';
 import type { Frame } from './frame.js';
 import type { InterfaceOptions, MappingModes, Masquerade } from './interface-config.js';
+import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
 import type { Timeouts } from './timeouts.js';
@@ -59,6 +60,8 @@ export interface Status {
   readonly timeouts: Timeouts;
   /** Kernel features by name: what is used instead of them stands in the value where there is a choice. */
   readonly features: Readonly<Record<string, boolean | number | string>>;
+  /** Those of the features that this kernel lacks and ctnat would use, with what it does instead. */
+  readonly missing: readonly MissingFeature[];
   readonly agent: AgentStatus;
 }
 
@@ -130,6 +133,9 @@ export interface Product {
    */
   apply(config: Config): Promise<readonly string[]>;
   status(): Promise<Status>;
+
+  /** As in Status, without the rest. */
+  missing(): Promise<readonly MissingFeature[]>;
 
   /** Streams the live flows that match; expired ones are not among them. */
   flows(filter: Filter): Iterable<Flow>;

@@ -8,6 +8,7 @@ import { DEFAULT_TIMEOUTS } from './defaults.js';
 import { Call } from './generated/layouts.gen.js';
 import { Hooks } from './hooks.js';
 import { interfaceStatus } from './interface-status.js';
+import { missingFeatures } from './kernel-support.js';
 import { Ledger } from './ledger.js';
 import { agentPid } from './lock.js';
 import { readNetwork } from './network.js';
@@ -29,7 +30,14 @@ export function status(pinPath: string): Status {
   };
   const kernel = probeFeatures();
   if (!Datapath.isLoaded(pinPath)) {
-    return { ...common, interfaces: [], maps: [], timeouts: DEFAULT_TIMEOUTS, features: features(kernel) };
+    return {
+      ...common,
+      interfaces: [],
+      maps: [],
+      timeouts: DEFAULT_TIMEOUTS,
+      features: features(kernel),
+      missing: missingFeatures(),
+    };
   }
   using datapath = Datapath.open(pinPath);
   using ledger = Ledger.open(pinPath);
@@ -41,6 +49,7 @@ export function status(pinPath: string): Status {
     maps: [...mapStatus(datapath), describe('ledger', ledger.map, 1)],
     timeouts: timeouts(datapath, state),
     features: features(kernel, { datapath, state }),
+    missing: missingFeatures(),
   };
 }
 

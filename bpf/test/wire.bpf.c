@@ -155,14 +155,13 @@ int wire_after(struct __sk_buff *skb)
 {
 	struct wire_request *r = request_get();
 	struct wire_answer *a = answer_get();
-	__u64 length = skb->len;
+	__u64 beyond_first = (__u64)skb->len - 1, length;
 
-	/* verifier: sees two bounds, not the one that the compiler would make of them */
-	if (!r || !a || length < 1)
+	if (!r || !a || beyond_first >= WIRE_BYTES)
 		return TC_ACT_SHOT;
-	asm volatile("" : "+r"(length));
-	if (length > WIRE_BYTES)
-		return TC_ACT_SHOT;
+	/* verifier: 1 at least and WIRE_BYTES at most; 4.19 learns the former by an addition only */
+	asm volatile("" : "+r"(beyond_first));
+	length = beyond_first + 1;
 	if (bpf_skb_load_bytes(skb, 0, a->packet, length))
 		return TC_ACT_SHOT;
 	a->length = length;

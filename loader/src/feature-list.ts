@@ -17,6 +17,11 @@ interface FeatureSpec {
 const SCHED_CLS = 'sched_cls';
 
 export const FEATURES = {
+  bpf: {
+    since: 'Linux 3.18 with CONFIG_BPF_SYSCALL',
+    summary: 'the system call bpf(2)',
+    probe: mapQuestion({ type: 'array', keySize: 4, valueSize: 4, maxEntries: 1 }),
+  },
   clsact: {
     since: 'Linux 4.5 with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF',
     summary: 'programs on the clsact qdisc',

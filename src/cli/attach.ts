@@ -14,6 +14,8 @@ export const attach: CommandFunction = async (context) => {
   const options = interfaceOptions(context.options);
   const product = await context.product();
   const attached = await product.attach(names, options);
+  const jit = (await product.missing()).find(({ name }) => name === 'jit');
+  if (jit) context.note(`this kernel does not compile BPF programs (${jit.needs}): ${jit.instead}`);
   await printList(context, attached, () => attached.map(attachedText).join(''));
 };
 

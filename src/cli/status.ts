@@ -22,6 +22,7 @@ function statusText(state: Status, colour: boolean): string {
     mapTable(state, colour),
     timeoutTable(state, colour),
     featureTable(state, colour),
+    missingTable(state, colour),
   ];
   return parts.filter((part) => part !== '').join('\n');
 }
@@ -63,4 +64,11 @@ function featureTable({ features }: Status, colour: boolean): string {
     value === true ? 'yes' : value === false ? 'no' : value;
   const rows = Object.entries(features).map(([name, value]) => [name, words(value)]);
   return tableText(['FEATURE', 'IN USE'], rows, { colour });
+}
+
+/** What of the kernel cannot be used, by name. */
+function missingTable({ missing }: Status, colour: boolean): string {
+  if (missing.length === 0) return '';
+  const rows = missing.map(({ name, needs, instead }) => [name, needs, instead]);
+  return tableText(['NOT HERE', 'NEEDS', 'INSTEAD'], rows, { colour });
 }

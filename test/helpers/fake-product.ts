@@ -8,6 +8,7 @@ import { type Flow, statusNames } from '../../src/flow.js';
 import type { FlowFormat } from '../../src/flow-printer.js';
 import { type Frame, framed } from '../../src/frame.js';
 import type { InterfaceOptions } from '../../src/interface-config.js';
+import type { MissingFeature } from '../../src/kernel-support.js';
 import type { Mapping } from '../../src/mapping.js';
 import { isSameRule, type NatRule } from '../../src/nat-rule.js';
 import type {
@@ -31,6 +32,8 @@ export class FakeProduct implements Product {
   histogram: RetryHistogram = { retries: [], refused: 0 };
   /** What `apply` says that it changed. */
   changes: string[] = [];
+  /** What the kernel lacks. */
+  lacking: MissingFeature[] = [];
   /** What the agent does. */
   agent: (options: AgentOptions) => Promise<void> = async () => {};
   closed = 0;
@@ -82,8 +85,13 @@ export class FakeProduct implements Product {
       maps: [{ name: 'flows4', type: 'array', entries: 512, maxEntries: 4096, bytes: 1_048_576 }],
       timeouts: DEFAULT_TIMEOUTS,
       features: { tcx: true, batch: false, flavour: 'v5_13' },
+      missing: [...this.lacking],
       agent: { running: true, pid: 4711 },
     };
+  }
+
+  async missing(): Promise<readonly MissingFeature[]> {
+    return this.lacking;
   }
 
   *flows(filter: Filter): Iterable<Flow> {

@@ -48,6 +48,28 @@ test('attach hands on its options and says what is attached', async (t) => {
   );
 });
 
+test('attach says where programs are interpreted', async (t) => {
+  const product = new FakeProduct();
+  const jit = { name: 'jit', needs: 'CONFIG_BPF_JIT', why: 'it interprets', instead: 'slow' };
+  product.lacking = [{ ...jit, name: 'tcx' }];
+  t.equal((await ctnat('attach eth0', { product })).stderr, '', 'nothing of what costs nothing');
+  product.lacking.push(jit);
+  t.match(await ctnat('attach eth0', { product }), {
+    status: 0,
+    stderr: 'ctnat: this kernel does not compile BPF programs (CONFIG_BPF_JIT): slow\n',
+  });
+});
+
+test('status names what the kernel lacks, what that needs and what is done instead', async (t) => {
+  const product = new FakeProduct();
+  t.notMatch((await ctnat('status', { product })).stdout, /NOT HERE/);
+  product.lacking = [{ name: 'tcx', needs: 'Linux 6.6', why: 'EINVAL', instead: 'filters' }];
+  const { stdout } = await ctnat('status', { product });
+  t.match(stdout, /^NOT HERE +NEEDS +INSTEAD *\ntcx +Linux 6\.6 +filters$/m);
+  const { missing } = JSON.parse((await ctnat('status -o json', { product })).stdout);
+  t.same(missing, product.lacking);
+});
+
 test('detach notes what was not attached and exits 0', async (t) => {
   const product = new FakeProduct();
   await ctnat('attach eth0 lan0', { product });
@@ -203,6 +225,7 @@ test('status has the fields of the contract', async (t) => {
     'maps',
     'timeouts',
     'features',
+    'missing',
     'agent',
   ]);
   t.same(Object.keys(status.interfaces[0]), ['name', 'ifindex', 'mode', 'hooks', 'masquerade', 'mapping']);

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// A gateway on a kernel that lacks something, by force: each fallback carries traffic, lists, sweeps, and leaves
+// nothing. And kernels that lack what nothing can stand in for: they are refused, untouched.
+
+import { existsSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { type Ctnat, gatewayConfig } from '../helpers/ctnat.js';
+import { flowsOf } from '../helpers/flow.js';
+import { hookQdiscs, kernelObjects, survivors } from '../helpers/kernel-objects.js';
+import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
+import { type RunResult, run } from '../helpers/process.js';
+import { network, type SceneHost, UDP_PORT } from '../helpers/scene.js';
+import { until } from '../helpers/wait.js';
+
+const only = { skip: CTNAT_ONLY };
+const PORT = 40_000;
+const NEWER = 'jmp32,global-data,loops,coarse-clock';
+
+interface Status {
+  interfaces: { name: string; hooks: string[] }[];
+  features: Record<string, boolean | string>;
+  missing: { name: string; instead: string }[];
+}
+
+/** ctnat in an environment, each command of it. */
+class Without {
+  constructor(
+    readonly ctnat: Ctnat,
+    readonly prefix: readonly string[],
+  ) {}
+
+  run(...args: string[]): Promise<RunResult> {
+    return run([...this.prefix, ...this.ctnat.argv(args)], { mayFail: true });
+  }
+
+  async done(t: Test, ...args: string[]): Promise<string> {
+    const { status, stdout, stderr } = await this.run(...args);
+    t.equal(status, 0, `${args.join(' ')}: ${stderr}`);
+    return stdout;
+  }
+
+  async json<T>(t: Test, ...args: string[]): Promise<T> {
+    return JSON.parse(await this.done(t, ...args, '-o', 'json')) as T;
+  }
+}
+
+const without = (features: string): string[] => ['env', `LIBBPF_TS_DISABLE=${features}`];
+
+const CASES: [name: string, prefix: string[], expected: { features: object; hook: RegExp }][] = [
+  ['no TCX', without('tcx'), { features: { tcx: false, attach: 'clsact' }, hook: /^clsact/ }],
+  ['no batches', without('batch,mmap'), { features: { batch: false, listing: 'single' }, hook: /./ }],
+  ['no mapped arrays', without('mmap'), { features: { mmap: false, listing: 'batch' }, hook: /./ }],
+  [
+    'no ring buffer and no BTF',
+    without('ringbuf,btf'),
+    { features: { ringbuf: false, btf: false }, hook: /./ },
+  ],
+  ['no loops', without(NEWER), { features: { flavour: 'floor' }, hook: /./ }],
+  [
+    'nothing that is newer than 4.19',
+    without(`tcx,batch,mmap,ringbuf,btf,link,${NEWER}`),
+    { features: { flavour: 'floor', listing: 'single', attach: 'clsact' }, hook: /^clsact/ },
+  ],
+  ['no locked memory', ['prlimit', '--memlock=0:0'], { features: {}, hook: /./ }],
+];
+
+async function carriesTraffic(t: Test, clients: SceneHost[], server: SceneHost, outside: string) {
+  const sockets = await Promise.all(clients.map(({ peer, ipv4 }) => peer.udp(ipv4, PORT)));
+  const seen = [];
+  for (const socket of sockets) seen.push(await socket.ask(server.ipv4, UDP_PORT));
+  t.equal(seen[0], `${outside} ${PORT}`);
+  t.match(seen[1], new RegExp(`^${outside} \\d+$`));
+  t.not(seen[0], seen[1]);
+}
+
+for (const [name, prefix, { features, hook }] of CASES) {
+  t.test(`${name}: attach, traffic, list, sweep, detach`, only, async (t) => {
+    const { topology, clients, server, router } = await network(t);
+    const ctnat = ctnatFor(topology);
+    const old = new Without(ctnat, prefix);
+    const config = await ctnat.writeConfig(gatewayConfig(topology, { timeouts: { udp: 1, udpStream: 1 } }));
+    await old.done(t, 'apply', config);
+
+    const status = await old.json<Status>(t, 'status');
+    t.match(status.features, features);
+    for (const { hooks } of status.interfaces) for (const each of hooks) t.match(each, hook);
+    for (const { name } of status.missing)
+      t.equal(status.features[name], false, `${name} is said to be missing`);
+    await carriesTraffic(t, clients, server, router.ipv4);
+    await until(
+      'the listing is empty',
+      async () => flowsOf(await old.json(t, 'bpf', 'ct', 'list', 'global'), 'udp').length === 0,
+    );
+    let deleted = 0;
+    await until('the sweep has deleted both', async () => {
+      const { maps } = await old.json<{ maps: { deleted: number }[] }>(t, 'gc');
+      for (const map of maps) deleted += map.deleted;
+      return deleted === 2;
+    });
+    const objects = await kernelObjects(ctnat);
+    await old.done(t, 'detach', '--all', '--purge');
+
+    t.same(await hookQdiscs(router.ns), []);
+    t.same(await survivors(objects), { maps: [], programs: [], links: [] });
+  });
+}
+
+t.test(
+  'a kernel that lacks what it needs is refused, untouched, by the name of the option',
+  only,
+  async (t) => {
+    const { topology, router } = await network(t);
+    const ctnat = ctnatFor(topology);
+    const needs: [features: string, option: RegExp][] = [
+      ['bpf', /CONFIG_BPF_SYSCALL/],
+      ['lpm-trie', /Linux 4\.11/],
+      ['fib-lookup', /Linux 4\.18/],
+      ['tcx,clsact', /CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF/],
+    ];
+    const config = await ctnat.writeConfig(gatewayConfig(topology));
+    for (const [features, option] of needs) {
+      for (const command of [
+        ['attach', router.wan],
+        ['apply', config],
+      ]) {
+        const { status, stdout, stderr } = await new Without(ctnat, without(features)).run(...command);
+        t.equal(status, 1, `${features}: ${command[0]}`);
+        t.equal(stdout, '');
+        t.match(stderr, /^ctnat: can not (attach|apply) .* lacks [^\n]+\n$/, 'one line');
+        t.match(stderr, option);
+      }
+      t.notOk(existsSync(ctnat.pinPath), 'nothing is pinned');
+      t.same(await hookQdiscs(router.ns), [], 'nothing is attached');
+    }
+  },
+);
+
+t.test('a device or a kernel without XDP: the mode is refused by name, tc works', only, async (t) => {
+  const { topology, router } = await network(t);
+  const ctnat = ctnatFor(topology);
+  const { status, stderr } = await ctnat.run(['attach', router.wan, '--mode', 'xdp'], { mayFail: true });
+
+  t.equal(status, 1);
+  t.match(stderr, /can not attach wan0: mode xdp .* use tc or auto\n$/);
+  t.notOk(existsSync(ctnat.pinPath));
+  t.match(await ctnat.json(['attach', router.wan, '--mode', 'auto']), [{ mode: 'tc' }]);
+});
