@@ -25,7 +25,9 @@ enum call {
 	CALL_CLAIM_EGRESS = 22,
 	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
 	CALL_OPTIONS_EGRESS = 26,
-	CALL_REAP = 28, /* ends one flow, then back to the program that met it */
+	CALL_REAP = 28,	 /* ends one flow, then back to the program that met it */
+	CALL_EVENT = 30, /* tells of a flow that is new or has changed; the packet's last program */
+	CALL_DROP = 32,	 /* tells of a dropped packet; its last program */
 };
 
 enum hop_flags {
@@ -33,6 +35,7 @@ enum hop_flags {
 	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
 	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
 	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
+	HOP_CHANGED = 1 << 5,	 /* JUDGE has changed the flow: an event is due */
 	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply */
 };
 
@@ -99,6 +102,19 @@ inline_ bool hop_retry(struct __sk_buff *skb, __u32 most)
 inline_ void hop_go(struct __sk_buff *skb, enum call call, const bool v6)
 {
 	bpf_tail_call(skb, &calls, call + v6);
+}
+
+/*
+ * The packet is done with, and has begun or changed the flow: EVENT tells so, counts the reason and ends the
+ * packet. A new flow is published by EVENT.
+ */
+inline_ void hop_event(struct __sk_buff *skb, enum event_type type, __u32 slot, __u16 gen, enum reason reason,
+		       enum hook_dir at, const bool v6)
+{
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | type << 16;
+	skb->cb[3] = reason | at << 8;
+	hop_go(skb, CALL_EVENT, v6);
 }
 
 /* What REAP does for a sweep, which it does not go back to. */

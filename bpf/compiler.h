@@ -15,6 +15,8 @@
 /*
  * CTNAT_LOOPS: the kernel takes bounded loops (5.3). Without it every loop is unrolled, and what does not
  * fit is continued by a tail call or by running the program again.
+ * CTNAT_FETCH: an atomic addition says what was there before it (5.12).
+ * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  */
 #ifdef CTNAT_LOOPS
 #define UNROLL_LONG

@@ -4,6 +4,7 @@
  * situation needs; the loader puts each under its index into the calls map by its name here:
  * call_NAME4 and call_NAME6 for CALL_NAME.
  */
+#include "event.h"
 #include "hook.h"
 #include "icmp_error.h"
 #include "judge.h"
@@ -111,6 +112,14 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_reap##suffix(struct __sk_buff *skb)                                               \
 	{                                                                                                    \
 		return reap(skb, v6);                                                                        \
+	}                                                                                                    \
+	SEC("tc") int call_event##suffix(struct __sk_buff *skb)                                              \
+	{                                                                                                    \
+		return event_finish(skb, v6);                                                                \
+	}                                                                                                    \
+	SEC("tc") int call_drop##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                    \
+		return event_drop(skb, v6);                                                                  \
 	}
 
 CALLS(false, 4)

@@ -3,8 +3,8 @@
 #ifndef CTNAT_FLOW_H
 #define CTNAT_FLOW_H
 
-#include "maps.h"
 #include "packet.h"
+#include "settings.h"
 
 enum track {
 	TRACK_OK,
@@ -12,13 +12,6 @@ enum track {
 	TRACK_REPLACE, /* the flow is over and the packet begins the next one */
 	TRACK_LAST,    /* the flow ends with this packet, which still is its own */
 };
-
-inline_ struct settings *settings_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&settings, &zero);
-}
 
 inline_ __u32 timeout_of(const struct settings *s, __u32 which)
 {
@@ -33,6 +26,12 @@ inline_ void flow_prolong(struct flow *f, __u32 deadline)
 	/* an unchanged deadline is not written: the line stays shared between CPUs */
 	if (!(f->status & CT_FIXED_TIMEOUT) && f->deadline != deadline)
 		write_once(f->deadline, deadline);
+}
+
+/* What a packet may change that is worth an event. */
+inline_ __u32 flow_look(const struct flow *f)
+{
+	return read_once(f->status) | (__u32)read_once(f->state) << 16;
 }
 
 inline_ void flow_set_status(struct flow *f, __u16 bits)

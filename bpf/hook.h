@@ -69,12 +69,13 @@ inline_ enum call call_again(const enum hook_dir at, bool local)
 inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, __u32 upper,
 		 const bool again, const bool v6)
 {
-	__u32 now = clock_now(), tag = 0, slot;
+	__u32 now = clock_now(), tag = 0, slot, before;
 	struct settings *s = settings_get();
 	union tuple_key key;
 	struct tuple_ref *ref;
 	struct packet p;
 	struct flow *f;
+	enum reason reason = REASON_FORWARDED;
 	enum track track;
 	enum ct_dir dir;
 	enum stage stage;
@@ -82,6 +83,8 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	__u16 gen;
 	int verdict;
 
+	if (!again)
+		skb->cb[0] = l2; /* what was there is another filter's, or another host's */
 	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
@@ -89,8 +92,6 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		hop_go(skb, at == HOOK_INGRESS ? CALL_ERROR_INGRESS : CALL_ERROR_EGRESS, v6);
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
-	if (!again)
-		skb->cb[0] = 0; /* another filter's, or another host's */
 	if (!(hop_flags(skb) & HOP_OPTIONS) && unlikely(segment_has_options(skb, &p))) {
 		hop_begin(skb, l2, HOP_OPTIONS | (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
 		hop_go(skb, at == HOOK_INGRESS ? CALL_OPTIONS_INGRESS : CALL_OPTIONS_EGRESS, v6);
@@ -138,6 +139,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		}
 		return verdict_drop(skb, at, REASON_DROP_CLASH);
 	}
+	before = flow_look(f);
 	if (!seen) {
 		track = flow_track(skb, f, &p, dir, now, s);
 		if (unlikely(track == TRACK_REPLACE)) {
@@ -145,15 +147,20 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 			goto miss;
 		}
 		if (unlikely(track == TRACK_INVALID)) {
-			if (f->nat != NAT_NONE)
-				return verdict_drop(skb, at, REASON_DROP_INVALID);
-			return verdict_pass(skb, at, REASON_PASSED_INVALID);
+			reason = f->nat != NAT_NONE ? REASON_DROP_INVALID : REASON_PASSED_INVALID;
+			goto done;
 		}
 	}
-	if (!translate(skb, &p, f, gen, dir, at, v6))
-		return verdict_drop(skb, at, REASON_DROP_REWRITE);
-	tag_packet(skb, f, slot, at, upper);
-	return verdict_pass(skb, at, REASON_FORWARDED);
+	if (translate(skb, &p, f, gen, dir, at, v6))
+		tag_packet(skb, f, slot, at, upper);
+	else
+		reason = REASON_DROP_REWRITE;
+done:
+	blur(reason, s->zero);
+	if (unlikely(flow_look(f) != before || (again && hop_flags(skb) & HOP_CHANGED)) &&
+	    s->events[EVENT_UPDATE])
+		hop_event(skb, EVENT_UPDATE, slot, gen, reason, at, v6);
+	return verdict_end(skb, at, reason);
 miss:
 	hop_begin(skb, l2, (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
 	hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);

@@ -92,6 +92,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	flow_set_status(f, CT_SRC_NAT);
 	f->flags &= ~FLOW_AT_INGRESS;
 	flow_unkill(f);
+	skb->cb[0] |= HOP_CHANGED << 16;
 	if (translated) /* the packet passed ingress before the flow had a key of this kind */
 		skb->tc_index = tag | TAG_MIDDLE;
 again:

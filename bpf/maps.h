@@ -172,6 +172,48 @@ struct {
 	__type(value, struct hand);
 } hands SEC(".maps");
 
+/* Who listens to events, by the bit in settings.events. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EVENT_READERS);
+	__type(key, __u32);
+	__type(value, struct event_reader);
+} event_readers SEC(".maps");
+
+/* Each reader's own buffer, which it puts here and takes away. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, EVENT_READERS);
+	__type(key, __u32);
+	__type(value, __u32);
+	__array(
+		values, struct {
+#ifdef CTNAT_RINGBUF
+			__uint(type, BPF_MAP_TYPE_RINGBUF);
+			__uint(max_entries, EVENT_RING_BYTES);
+#else
+		__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+		__uint(max_entries, EVENT_CPUS);
+		__uint(key_size, 4);
+		__uint(value_size, 4);
+#endif
+		});
+} event_buffers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EVENT_READERS);
+	__type(key, __u32);
+	__type(value, struct event_count);
+} event_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EVENT_DROP_REASONS);
+	__type(key, __u32);
+	__type(value, struct event_allowance);
+} event_allowances SEC(".maps");
+
 /* Programs that others go on to by tail call; the loader fills it, by enum call in calls.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);

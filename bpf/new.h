@@ -196,17 +196,26 @@ inline_ bool hop_translates(const struct __sk_buff *skb)
 	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE));
 }
 
-/* The packet is its flow's first; the flow is complete. */
+/*
+ * The packet is its flow's first; the flow is complete. Where somebody listens, its event goes before its
+ * publication, and so before that of its end.
+ */
 inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot, __u16 gen,
-			  const enum hook_dir at, const bool v6)
+			  const struct settings *s, const enum hook_dir at, const bool v6)
 {
-	slot_publish(f);
+	enum reason reason = REASON_FORWARDED;
+
 	counter_add(COUNTER_CREATED, 1);
 	flow_count(f, CT_DIR_ORIGINAL, p->length);
-	if (!translate(skb, p, f, gen, CT_DIR_ORIGINAL, at, v6))
-		return verdict_drop(skb, at, REASON_DROP_REWRITE);
-	tag_packet(skb, f, slot, at, hop_flags(skb) & HOP_UPPER);
-	return verdict_pass(skb, at, REASON_FORWARDED);
+	if (translate(skb, p, f, gen, CT_DIR_ORIGINAL, at, v6))
+		tag_packet(skb, f, slot, at, hop_flags(skb) & HOP_UPPER);
+	else
+		reason = REASON_DROP_REWRITE;
+	blur(reason, s->zero);
+	if (unlikely(s->events[EVENT_NEW]))
+		hop_event(skb, EVENT_NEW, slot, gen, reason, at, v6);
+	slot_publish(f);
+	return verdict_end(skb, at, reason);
 }
 
 /* Another CPU was first with the same flow: this packet is its second. */
@@ -281,7 +290,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	barrier_compiler();
 	switch (tuple_claim(&key, &ref, v6)) {
 	case 0:
-		return create_finish(skb, f, &p, slot, ref.gen, at, v6);
+		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
 	case -EEXIST:
 		return create_join(skb, f, at, v6);
 	default:
@@ -342,7 +351,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	f->rule = plan.rule;
 	if (plain) {
 		write_once(f->status, CT_CONFIRMED);
-		return create_finish(skb, f, &p, slot, ref.gen, at, v6);
+		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
 	}
 	f->nat = plan.type;
 	source = !address_equal(p.tuple.saddr, plan.reply.daddr, v6) || p.tuple.sport != plan.reply.dport;
@@ -365,7 +374,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | (local ? KEY_LOCAL : 0), 0, v6);
 	ref.form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
 	if (!tuple_claim(&key, &ref, v6))
-		return create_finish(skb, f, &p, slot, ref.gen, at, v6);
+		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
 	tuple_key(&key, &plan.reply, p.proto, kind_key_flags(p.kind), 0, v6);
 	tuple_release(&key, v6);
 	if (source && destination) {

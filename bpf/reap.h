@@ -8,6 +8,7 @@
 #define CTNAT_REAP_H
 
 #include "calls.h"
+#include "event.h"
 #include "sweep.h"
 
 /*
@@ -20,59 +21,98 @@ inline_ bool reap_is_expired(const struct flow *f, __u32 now)
 	return tick_before(read_once(f->deadline), now);
 }
 
-inline_ int reap_for_sweep(struct __sk_buff *skb, __u32 slot, struct flow *f, __u32 now, const bool v6)
+/* Tears the flow down, whose kill half is held. Its event comes before its slot and tuples are free. */
+inline_ void reap_end(struct __sk_buff *skb, struct flow *f, __u32 slot, enum event_cause cause,
+		      const bool v6)
+{
+	struct settings *s = settings_get();
+
+	if (s && unlikely(s->events[EVENT_DESTROY])) {
+		struct event e;
+
+		event_of_flow(&e, EVENT_DESTROY, f, slot, v6);
+		write_once(f->status, 0); /* no packet matches any more */
+		if (cause == CAUSE_EXPIRED && e.proto == IPPROTO_TCP &&
+		    (e.state == CT_TCP_TIME_WAIT || e.state == CT_TCP_CLOSE))
+			cause = CAUSE_CLOSED;
+		e.cause = cause;
+		event_send(skb, &e, s->events[EVENT_DESTROY], v6);
+	}
+	flow_teardown(f, slot, v6);
+}
+
+inline_ enum event_cause sweep_cause(__u32 mode)
+{
+	switch (mode) {
+	case SWEEP_EXPIRED:
+		return CAUSE_EXPIRED;
+	case SWEEP_ALL:
+		return CAUSE_FLUSHED;
+	case SWEEP_ADDRESS:
+		return CAUSE_ADDRESS;
+	default:
+		return CAUSE_DELETED;
+	}
+}
+
+/* What the sweep's request says of a flow whose kill half is held. False: nothing. */
+inline_ bool reap_for_sweep(struct __sk_buff *skb, __u32 slot, const struct flow *f, __u32 now,
+			    enum event_cause *cause, const bool v6)
 {
 	struct sweep_request *r = (void *)(long)skb->data;
 
-	if ((void *)(r + 1) > (void *)(long)skb->data_end || !flow_try_kill(f))
-		return VERDICT_PASS;
+	if ((void *)(r + 1) > (void *)(long)skb->data_end)
+		return false;
 	/* invariant 7: a packet may have come since */
 	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, slot, now, v6)) {
 		r->live += 1;
-		flow_unkill(f);
-		return VERDICT_PASS;
+		return false;
 	}
 	r->deleted += 1;
+	*cause = sweep_cause(r->mode);
 	counter_add(r->mode == SWEEP_EXPIRED ? COUNTER_EXPIRED : COUNTER_DELETED, 1);
-	flow_teardown(f, slot, v6);
-	return VERDICT_PASS;
+	return true;
 }
 
-/* For a packet; it finds out by itself whether the flow is gone. */
-inline_ void reap_for_packet(struct __sk_buff *skb, __u32 slot, struct flow *f, __u32 now, const bool v6)
+/* Whether a packet may have its way with such a flow. */
+inline_ bool reap_for_packet(const struct flow *f, bool for_slot, __u32 evict, __u32 now,
+			     enum event_cause *cause, const bool v6)
 {
-	enum call back = hop_reaped_for(skb);
-	bool for_slot = back == CALL_CREATE_INGRESS || back == CALL_CREATE_EGRESS;
-	__u32 evict = hop_flags(skb) / HOP_EVICT & 1;
 	bool evicted;
 
-	skb->cb[0] &= ~(HOP_EVICT << 16);
-	if (!flow_try_kill(f))
-		return;
 	if (!(read_once(f->status) & CT_CONFIRMED) ||
-	    !(for_slot ? flow_gives_way(f, now, evict) : reap_is_expired(f, now))) {
-		flow_unkill(f);
-		return;
-	}
+	    !(for_slot ? flow_gives_way(f, now, evict) : reap_is_expired(f, now)))
+		return false;
 	evicted = for_slot && !flow_is_dead(f, now);
 	if (evicted)
 		slot_search_evicted(v6);
+	*cause = evicted ? CAUSE_EVICTED : CAUSE_REPLACED;
 	counter_add(evicted ? COUNTER_EVICTED : COUNTER_REPLACED, 1);
-	flow_teardown(f, slot, v6);
-	if (for_slot && slot_try_claim(f))
-		skb->cb[3] = slot + 1;
+	return true;
 }
 
+/* The packet finds out by itself whether the flow is gone. */
 inline_ int reap(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), slot = hop_reaped_slot(skb);
+	__u32 now = clock_now(), slot = hop_reaped_slot(skb), evict = hop_flags(skb) / HOP_EVICT & 1;
 	enum call back = hop_reaped_for(skb);
+	bool for_slot = back == CALL_CREATE_INGRESS || back == CALL_CREATE_EGRESS, ends;
 	struct flow *f = flow_at(slot, v6);
+	enum event_cause cause = CAUSE_EXPIRED;
 
+	skb->cb[0] &= ~(HOP_EVICT << 16);
+	if (f && flow_try_kill(f)) {
+		ends = back == REAP_FOR_SWEEP ? reap_for_sweep(skb, slot, f, now, &cause, v6)
+					      : reap_for_packet(f, for_slot, evict, now, &cause, v6);
+		if (ends)
+			reap_end(skb, f, slot, cause, v6);
+		else
+			flow_unkill(f);
+		if (ends && for_slot && slot_try_claim(f))
+			skb->cb[3] = slot + 1;
+	}
 	if (back == REAP_FOR_SWEEP)
-		return f ? reap_for_sweep(skb, slot, f, now, v6) : VERDICT_PASS;
-	if (f)
-		reap_for_packet(skb, slot, f, now, v6);
+		return VERDICT_PASS;
 	hop_go(skb, back, v6);
 	/* no tail call is left to go back by */
 	if (skb->cb[3]) {

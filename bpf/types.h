@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 1, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 2, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -347,6 +347,88 @@ enum settings_flags {
 	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
 };
 
+/* What is told to those who listen. */
+enum event_type {
+	EVENT_NEW,     /* a flow has begun */
+	EVENT_UPDATE,  /* its state, status or translation has changed */
+	EVENT_DESTROY, /* it has ended */
+	EVENT_DROP,    /* a packet was dropped */
+	EVENT_TYPE_COUNT,
+};
+
+/* Why a flow ended. */
+enum event_cause {
+	CAUSE_EXPIRED,	/* past its deadline, met by a sweep */
+	CAUSE_CLOSED,	/* the same, of a TCP connection in TIME_WAIT or CLOSE */
+	CAUSE_REPLACED, /* over, and in the way of a new flow */
+	CAUSE_EVICTED,	/* unreplied, gave way to a new flow in a full table */
+	CAUSE_DELETED,	/* by command */
+	CAUSE_FLUSHED,	/* by command, with all others */
+	CAUSE_ADDRESS,	/* its interface has another address now */
+};
+
+enum event_limits {
+	EVENT_READERS = 8,	    /* at a time; a bit each in settings.events */
+	EVENT_RING_BYTES = 4 << 20, /* of a reader's ring buffer */
+	EVENT_CPUS = 1024,	    /* of a reader's perf buffer */
+	EVENT_DROPS_PER_TICK = 8,   /* told of one reason on one CPU */
+	EVENT_DROP_REASONS = 64,    /* enum reason from REASON_DROP_FIRST on */
+};
+
+/* One event, as it lies in a reader's buffer. Of EVENT_DROP the tuple is the packet's, in tuple[0]. */
+struct event {
+	__u64 time;	/* ns of CLOCK_MONOTONIC */
+	__u64 sequence; /* of this reader's events on this CPU, from 1, the lost ones included */
+	__u32 cpu;
+	__u8 type;   /* enum event_type */
+	__u8 cause;  /* enum event_cause; EVENT_DROP: enum reason */
+	__u8 family; /* 4 or 6 */
+	__u8 hook;   /* EVENT_DROP: enum hook_dir */
+	__u32 slot;
+	__u16 gen;
+	__u16 status; /* enum ct_status */
+	__u8 proto;
+	__u8 state; /* as in struct flow; EVENT_DROP: the ICMP type */
+	__u8 nat;   /* enum nat_type */
+	__u8 flags; /* enum flow_flags */
+	__u16 zone;
+	__u16 rule;
+	__u32 created;	/* tick */
+	__u32 deadline; /* tick */
+	__u32 ifindex;	/* EVENT_DROP: the hook's */
+	__u32 mark;
+	__u32 suppressed; /* EVENT_DROP: packets of this reason on this CPU that were not told since the last
+			   */
+	__u32 length;	  /* EVENT_DROP: bytes of the IP packet, as it says */
+	__u64 packets[CT_DIR_COUNT];
+	__u64 bytes[CT_DIR_COUNT];
+	struct tuple6 tuple[CT_DIR_COUNT]; /* IPv4: word 0 of the addresses, the others 0 */
+};
+
+/* Which events a reader wants; a zero takes all. Types are bits in settings.events. */
+struct event_reader {
+	__u8 family; /* 4 or 6 */
+	__u8 proto;
+	__u8 pad[2];
+	__be32 saddr[4]; /* of the original tuple, under these masks; with family */
+	__be32 smask[4];
+	__be32 daddr[4];
+	__be32 dmask[4];
+};
+
+/* Per reader and CPU. */
+struct event_count {
+	__u64 sequence; /* of the last event */
+	__u64 lost;	/* events that found no room in the buffer */
+};
+
+/* Per drop reason and CPU: how many have been told in a tick. */
+struct event_allowance {
+	__u32 tick;
+	__u32 told;
+	__u32 suppressed; /* since the last that was told */
+};
+
 /* The one entry of the settings map. */
 struct settings {
 	__u32 layout; /* LAYOUT_VERSION */
@@ -356,6 +438,7 @@ struct settings {
 	__u32 rule_bank;		  /* 0 or 1: which half of nat_rules holds */
 	__u32 rule_count;		  /* rules in it */
 	__u32 timeouts[CT_TIMEOUT_COUNT]; /* ticks */
+	__u8 events[EVENT_TYPE_COUNT];	  /* by type: the readers that want it, a bit each */
 	__u8 tcp_max_retrans;
 	__u8 pad[3];
 	__u32 zero; /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */

@@ -5,7 +5,9 @@
 
 #include <linux/pkt_cls.h>
 
+#include "calls.h"
 #include "metrics.h"
+#include "settings.h"
 #include "tuple.h"
 
 /* Later filters of the same hook still see what passes. TCX_NEXT is the same number. */
@@ -17,10 +19,22 @@ inline_ int verdict_pass(struct __sk_buff *skb, enum hook_dir at, enum reason re
 	return VERDICT_PASS;
 }
 
+/* Ends the packet here unless somebody listens to drops: DROP tells them. */
 inline_ int verdict_drop(struct __sk_buff *skb, enum hook_dir at, enum reason reason)
 {
+	const struct settings *s = settings_get();
+
 	metric_count(reason, at, skb->len);
+	if (s && unlikely(s->events[EVENT_DROP])) {
+		skb->cb[1] = reason | at << 8;
+		hop_go(skb, CALL_DROP, skb->protocol == bpf_htons(ETH_P_IPV6));
+	}
 	return VERDICT_DROP;
+}
+
+inline_ int verdict_end(struct __sk_buff *skb, enum hook_dir at, enum reason reason)
+{
+	return reason < REASON_DROP_FIRST ? verdict_pass(skb, at, reason) : verdict_drop(skb, at, reason);
 }
 
 /*

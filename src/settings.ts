@@ -56,6 +56,7 @@ export function initialSettings(
     ruleBank: 0,
     ruleCount: 0,
     timeouts: encodeTimeouts(timeouts),
+    events: [0, 0, 0, 0],
     tcpMaxRetrans: TCP_MAX_RETRANS,
     zero: 0,
   };

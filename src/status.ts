@@ -82,11 +82,22 @@ function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
       return usedSlots(datapath.maps.flows6.map, 6);
     case 'nat_rules':
       return datapath.settings.ruleCount;
+    case 'event_readers':
+    case 'event_buffers':
+      return readerCount(datapath);
     case 'calls':
       return 2 * Object.keys(Call).length;
     default:
       return datapath.maps[name].count();
   }
+}
+
+/** Who listens to events: a bit each, set under every type that they want. */
+function readerCount({ settings }: Datapath): number {
+  let readers = settings.events.reduce((all, each) => all | each, 0);
+  let count = 0;
+  for (; readers !== 0; readers &= readers - 1) count++;
+  return count;
 }
 
 /** Flows past their deadline that nobody has swept take room as well. */

@@ -86,6 +86,10 @@ export const Call = {
   OPTIONS_EGRESS: 26,
   /** ends one flow, then back to the program that met it (C: CALL_REAP) */
   REAP: 28,
+  /** tells of a flow that is new or has changed; the packet's last program (C: CALL_EVENT) */
+  EVENT: 30,
+  /** tells of a dropped packet; its last program (C: CALL_DROP) */
+  DROP: 32,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -218,6 +222,58 @@ export const CtTimeout = {
 
 export type CtTimeout = (typeof CtTimeout)[keyof typeof CtTimeout];
 
+/** Why a flow ended. (C: enum event_cause) */
+export const EventCause = {
+  /** past its deadline, met by a sweep (C: CAUSE_EXPIRED) */
+  EXPIRED: 0,
+  /** the same, of a TCP connection in TIME_WAIT or CLOSE (C: CAUSE_CLOSED) */
+  CLOSED: 1,
+  /** over, and in the way of a new flow (C: CAUSE_REPLACED) */
+  REPLACED: 2,
+  /** unreplied, gave way to a new flow in a full table (C: CAUSE_EVICTED) */
+  EVICTED: 3,
+  /** by command (C: CAUSE_DELETED) */
+  DELETED: 4,
+  /** by command, with all others (C: CAUSE_FLUSHED) */
+  FLUSHED: 5,
+  /** its interface has another address now (C: CAUSE_ADDRESS) */
+  ADDRESS: 6,
+} as const;
+
+export type EventCause = (typeof EventCause)[keyof typeof EventCause];
+
+/** C: enum event_limits. */
+export const EventLimits = {
+  /** at a time; a bit each in settings.events (C: EVENT_READERS) */
+  READERS: 8,
+  /** of a reader's ring buffer (C: EVENT_RING_BYTES) */
+  RING_BYTES: 4194304,
+  /** of a reader's perf buffer (C: EVENT_CPUS) */
+  CPUS: 1024,
+  /** told of one reason on one CPU (C: EVENT_DROPS_PER_TICK) */
+  DROPS_PER_TICK: 8,
+  /** enum reason from REASON_DROP_FIRST on (C: EVENT_DROP_REASONS) */
+  DROP_REASONS: 64,
+} as const;
+
+export type EventLimits = (typeof EventLimits)[keyof typeof EventLimits];
+
+/** What is told to those who listen. (C: enum event_type) */
+export const EventType = {
+  /** a flow has begun (C: EVENT_NEW) */
+  NEW: 0,
+  /** its state, status or translation has changed (C: EVENT_UPDATE) */
+  UPDATE: 1,
+  /** it has ended (C: EVENT_DESTROY) */
+  DESTROY: 2,
+  /** a packet was dropped (C: EVENT_DROP) */
+  DROP: 3,
+  /** C: EVENT_TYPE_COUNT. */
+  TYPE_COUNT: 4,
+} as const;
+
+export type EventType = (typeof EventType)[keyof typeof EventType];
+
 /** C: enum flow_flags. */
 export const FlowFlags = {
   /** its original tuple's key carries KEY_LOCAL (C: FLOW_LOCAL_KEY) */
@@ -294,7 +350,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 1,
+  LAYOUT_VERSION: 2,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -445,6 +501,349 @@ export const TupleForm = {
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
+
+/**
+ * One event, as it lies in a reader's buffer. Of EVENT_DROP the tuple is the packet's, in tuple[0].
+ *
+ * C: struct event, 168 bytes.
+ */
+export interface Event {
+  /** ns of CLOCK_MONOTONIC (C: time: u64 at 0) */
+  time: bigint;
+  /** of this reader's events on this CPU, from 1, the lost ones included (C: sequence: u64 at 8) */
+  sequence: bigint;
+  /** C: cpu: u32 at 16. */
+  cpu: number;
+  /** enum event_type (C: type: u8 at 20) */
+  type: number;
+  /** enum event_cause; EVENT_DROP: enum reason (C: cause: u8 at 21) */
+  cause: number;
+  /** 4 or 6 (C: family: u8 at 22) */
+  family: number;
+  /** EVENT_DROP: enum hook_dir (C: hook: u8 at 23) */
+  hook: number;
+  /** C: slot: u32 at 24. */
+  slot: number;
+  /** C: gen: u16 at 28. */
+  gen: number;
+  /** enum ct_status (C: status: u16 at 30) */
+  status: number;
+  /** C: proto: u8 at 32. */
+  proto: number;
+  /** as in struct flow; EVENT_DROP: the ICMP type (C: state: u8 at 33) */
+  state: number;
+  /** enum nat_type (C: nat: u8 at 34) */
+  nat: number;
+  /** enum flow_flags (C: flags: u8 at 35) */
+  flags: number;
+  /** C: zone: u16 at 36. */
+  zone: number;
+  /** C: rule: u16 at 38. */
+  rule: number;
+  /** tick (C: created: u32 at 40) */
+  created: number;
+  /** tick (C: deadline: u32 at 44) */
+  deadline: number;
+  /** EVENT_DROP: the hook's (C: ifindex: u32 at 48) */
+  ifindex: number;
+  /** C: mark: u32 at 52. */
+  mark: number;
+  /** EVENT_DROP: packets of this reason on this CPU that were not told since the last (C: suppressed: u32 at 56) */
+  suppressed: number;
+  /** EVENT_DROP: bytes of the IP packet, as it says (C: length: u32 at 60) */
+  length: number;
+  /** C: packets: u64[2] at 64. */
+  packets: bigint[];
+  /** C: bytes: u64[2] at 80. */
+  bytes: bigint[];
+  /** IPv4: word 0 of the addresses, the others 0 (C: tuple: struct tuple6[2] at 96) */
+  tuple: Tuple6[];
+}
+
+/** Where the fields of struct event are, for code that reads bytes in place. */
+export const EVENT = {
+  size: 168,
+  offset: {
+    time: 0,
+    sequence: 8,
+    cpu: 16,
+    type: 20,
+    cause: 21,
+    family: 22,
+    hook: 23,
+    slot: 24,
+    gen: 28,
+    status: 30,
+    proto: 32,
+    state: 33,
+    nat: 34,
+    flags: 35,
+    zone: 36,
+    rule: 38,
+    created: 40,
+    deadline: 44,
+    ifindex: 48,
+    mark: 52,
+    suppressed: 56,
+    length: 60,
+    packets: 64,
+    bytes: 80,
+    tuple: 96,
+  },
+} as const;
+
+export const eventLayout: StructShape = {
+  name: 'event',
+  size: 168,
+  fields: [
+    { name: 'time', offset: 0, type: 'u64' },
+    { name: 'sequence', offset: 8, type: 'u64' },
+    { name: 'cpu', offset: 16, type: 'u32' },
+    { name: 'type', offset: 20, type: 'u8' },
+    { name: 'cause', offset: 21, type: 'u8' },
+    { name: 'family', offset: 22, type: 'u8' },
+    { name: 'hook', offset: 23, type: 'u8' },
+    { name: 'slot', offset: 24, type: 'u32' },
+    { name: 'gen', offset: 28, type: 'u16' },
+    { name: 'status', offset: 30, type: 'u16' },
+    { name: 'proto', offset: 32, type: 'u8' },
+    { name: 'state', offset: 33, type: 'u8' },
+    { name: 'nat', offset: 34, type: 'u8' },
+    { name: 'flags', offset: 35, type: 'u8' },
+    { name: 'zone', offset: 36, type: 'u16' },
+    { name: 'rule', offset: 38, type: 'u16' },
+    { name: 'created', offset: 40, type: 'u32' },
+    { name: 'deadline', offset: 44, type: 'u32' },
+    { name: 'ifindex', offset: 48, type: 'u32' },
+    { name: 'mark', offset: 52, type: 'u32' },
+    { name: 'suppressed', offset: 56, type: 'u32' },
+    { name: 'length', offset: 60, type: 'u32' },
+    { name: 'packets', offset: 64, type: 'u64[2]' },
+    { name: 'bytes', offset: 80, type: 'u64[2]' },
+    { name: 'tuple', offset: 96, type: 'struct tuple6[2]' },
+  ],
+};
+
+export const eventCodec: Codec<Event> = {
+  size: 168,
+  read: (view, o) => ({
+    time: view.getBigUint64(o, LE),
+    sequence: view.getBigUint64(o + 8, LE),
+    cpu: view.getUint32(o + 16, LE),
+    type: view.getUint8(o + 20),
+    cause: view.getUint8(o + 21),
+    family: view.getUint8(o + 22),
+    hook: view.getUint8(o + 23),
+    slot: view.getUint32(o + 24, LE),
+    gen: view.getUint16(o + 28, LE),
+    status: view.getUint16(o + 30, LE),
+    proto: view.getUint8(o + 32),
+    state: view.getUint8(o + 33),
+    nat: view.getUint8(o + 34),
+    flags: view.getUint8(o + 35),
+    zone: view.getUint16(o + 36, LE),
+    rule: view.getUint16(o + 38, LE),
+    created: view.getUint32(o + 40, LE),
+    deadline: view.getUint32(o + 44, LE),
+    ifindex: view.getUint32(o + 48, LE),
+    mark: view.getUint32(o + 52, LE),
+    suppressed: view.getUint32(o + 56, LE),
+    length: view.getUint32(o + 60, LE),
+    packets: [view.getBigUint64(o + 64, LE), view.getBigUint64(o + 72, LE)],
+    bytes: [view.getBigUint64(o + 80, LE), view.getBigUint64(o + 88, LE)],
+    tuple: [tuple6Codec.read(view, o + 96), tuple6Codec.read(view, o + 132)],
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.time, 'event.time'), LE);
+    view.setBigUint64(o + 8, unsigned64(value.sequence, 'event.sequence'), LE);
+    view.setUint32(o + 16, whole(value.cpu, 0, 4294967295, 'event.cpu'), LE);
+    view.setUint8(o + 20, whole(value.type, 0, 255, 'event.type'));
+    view.setUint8(o + 21, whole(value.cause, 0, 255, 'event.cause'));
+    view.setUint8(o + 22, whole(value.family, 0, 255, 'event.family'));
+    view.setUint8(o + 23, whole(value.hook, 0, 255, 'event.hook'));
+    view.setUint32(o + 24, whole(value.slot, 0, 4294967295, 'event.slot'), LE);
+    view.setUint16(o + 28, whole(value.gen, 0, 65535, 'event.gen'), LE);
+    view.setUint16(o + 30, whole(value.status, 0, 65535, 'event.status'), LE);
+    view.setUint8(o + 32, whole(value.proto, 0, 255, 'event.proto'));
+    view.setUint8(o + 33, whole(value.state, 0, 255, 'event.state'));
+    view.setUint8(o + 34, whole(value.nat, 0, 255, 'event.nat'));
+    view.setUint8(o + 35, whole(value.flags, 0, 255, 'event.flags'));
+    view.setUint16(o + 36, whole(value.zone, 0, 65535, 'event.zone'), LE);
+    view.setUint16(o + 38, whole(value.rule, 0, 65535, 'event.rule'), LE);
+    view.setUint32(o + 40, whole(value.created, 0, 4294967295, 'event.created'), LE);
+    view.setUint32(o + 44, whole(value.deadline, 0, 4294967295, 'event.deadline'), LE);
+    view.setUint32(o + 48, whole(value.ifindex, 0, 4294967295, 'event.ifindex'), LE);
+    view.setUint32(o + 52, whole(value.mark, 0, 4294967295, 'event.mark'), LE);
+    view.setUint32(o + 56, whole(value.suppressed, 0, 4294967295, 'event.suppressed'), LE);
+    view.setUint32(o + 60, whole(value.length, 0, 4294967295, 'event.length'), LE);
+    fixed(value.packets, 2, 'event.packets').forEach((item, i) => {
+      view.setBigUint64(o + 64 + i * 8, unsigned64(item, 'event.packets'), LE);
+    });
+    fixed(value.bytes, 2, 'event.bytes').forEach((item, i) => {
+      view.setBigUint64(o + 80 + i * 8, unsigned64(item, 'event.bytes'), LE);
+    });
+    fixed(value.tuple, 2, 'event.tuple').forEach((item, i) => {
+      tuple6Codec.write(view, o + 96 + i * 36, item);
+    });
+  },
+};
+
+/** Per drop reason and CPU: how many have been told in a tick. (C: struct event_allowance, 12 bytes) */
+export interface EventAllowance {
+  /** C: tick: u32 at 0. */
+  tick: number;
+  /** C: told: u32 at 4. */
+  told: number;
+  /** since the last that was told (C: suppressed: u32 at 8) */
+  suppressed: number;
+}
+
+/** Where the fields of struct event_allowance are, for code that reads bytes in place. */
+export const EVENT_ALLOWANCE = {
+  size: 12,
+  offset: {
+    tick: 0,
+    told: 4,
+    suppressed: 8,
+  },
+} as const;
+
+export const eventAllowanceLayout: StructShape = {
+  name: 'event_allowance',
+  size: 12,
+  fields: [
+    { name: 'tick', offset: 0, type: 'u32' },
+    { name: 'told', offset: 4, type: 'u32' },
+    { name: 'suppressed', offset: 8, type: 'u32' },
+  ],
+};
+
+export const eventAllowanceCodec: Codec<EventAllowance> = {
+  size: 12,
+  read: (view, o) => ({
+    tick: view.getUint32(o, LE),
+    told: view.getUint32(o + 4, LE),
+    suppressed: view.getUint32(o + 8, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.tick, 0, 4294967295, 'event_allowance.tick'), LE);
+    view.setUint32(o + 4, whole(value.told, 0, 4294967295, 'event_allowance.told'), LE);
+    view.setUint32(o + 8, whole(value.suppressed, 0, 4294967295, 'event_allowance.suppressed'), LE);
+  },
+};
+
+/** Per reader and CPU. (C: struct event_count, 16 bytes) */
+export interface EventCount {
+  /** of the last event (C: sequence: u64 at 0) */
+  sequence: bigint;
+  /** events that found no room in the buffer (C: lost: u64 at 8) */
+  lost: bigint;
+}
+
+/** Where the fields of struct event_count are, for code that reads bytes in place. */
+export const EVENT_COUNT = {
+  size: 16,
+  offset: {
+    sequence: 0,
+    lost: 8,
+  },
+} as const;
+
+export const eventCountLayout: StructShape = {
+  name: 'event_count',
+  size: 16,
+  fields: [
+    { name: 'sequence', offset: 0, type: 'u64' },
+    { name: 'lost', offset: 8, type: 'u64' },
+  ],
+};
+
+export const eventCountCodec: Codec<EventCount> = {
+  size: 16,
+  read: (view, o) => ({
+    sequence: view.getBigUint64(o, LE),
+    lost: view.getBigUint64(o + 8, LE),
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.sequence, 'event_count.sequence'), LE);
+    view.setBigUint64(o + 8, unsigned64(value.lost, 'event_count.lost'), LE);
+  },
+};
+
+/**
+ * Which events a reader wants; a zero takes all. Types are bits in settings.events.
+ *
+ * C: struct event_reader, 68 bytes.
+ */
+export interface EventReader {
+  /** 4 or 6 (C: family: u8 at 0) */
+  family: number;
+  /** C: proto: u8 at 1. */
+  proto: number;
+  /** of the original tuple, under these masks; with family (C: saddr: be32[4] at 4) */
+  saddr: number[];
+  /** C: smask: be32[4] at 20. */
+  smask: number[];
+  /** C: daddr: be32[4] at 36. */
+  daddr: number[];
+  /** C: dmask: be32[4] at 52. */
+  dmask: number[];
+}
+
+/** Where the fields of struct event_reader are, for code that reads bytes in place. */
+export const EVENT_READER = {
+  size: 68,
+  offset: {
+    family: 0,
+    proto: 1,
+    saddr: 4,
+    smask: 20,
+    daddr: 36,
+    dmask: 52,
+  },
+} as const;
+
+export const eventReaderLayout: StructShape = {
+  name: 'event_reader',
+  size: 68,
+  fields: [
+    { name: 'family', offset: 0, type: 'u8' },
+    { name: 'proto', offset: 1, type: 'u8' },
+    { name: 'saddr', offset: 4, type: 'be32[4]' },
+    { name: 'smask', offset: 20, type: 'be32[4]' },
+    { name: 'daddr', offset: 36, type: 'be32[4]' },
+    { name: 'dmask', offset: 52, type: 'be32[4]' },
+  ],
+};
+
+export const eventReaderCodec: Codec<EventReader> = {
+  size: 68,
+  read: (view, o) => ({
+    family: view.getUint8(o),
+    proto: view.getUint8(o + 1),
+    saddr: [view.getUint32(o + 4, false), view.getUint32(o + 8, false), view.getUint32(o + 12, false), view.getUint32(o + 16, false)],
+    smask: [view.getUint32(o + 20, false), view.getUint32(o + 24, false), view.getUint32(o + 28, false), view.getUint32(o + 32, false)],
+    daddr: [view.getUint32(o + 36, false), view.getUint32(o + 40, false), view.getUint32(o + 44, false), view.getUint32(o + 48, false)],
+    dmask: [view.getUint32(o + 52, false), view.getUint32(o + 56, false), view.getUint32(o + 60, false), view.getUint32(o + 64, false)],
+  }),
+  write(view, o, value) {
+    view.setUint8(o, whole(value.family, 0, 255, 'event_reader.family'));
+    view.setUint8(o + 1, whole(value.proto, 0, 255, 'event_reader.proto'));
+    fixed(value.saddr, 4, 'event_reader.saddr').forEach((item, i) => {
+      view.setUint32(o + 4 + i * 4, whole(item, 0, 4294967295, 'event_reader.saddr'), false);
+    });
+    fixed(value.smask, 4, 'event_reader.smask').forEach((item, i) => {
+      view.setUint32(o + 20 + i * 4, whole(item, 0, 4294967295, 'event_reader.smask'), false);
+    });
+    fixed(value.daddr, 4, 'event_reader.daddr').forEach((item, i) => {
+      view.setUint32(o + 36 + i * 4, whole(item, 0, 4294967295, 'event_reader.daddr'), false);
+    });
+    fixed(value.dmask, 4, 'event_reader.dmask').forEach((item, i) => {
+      view.setUint32(o + 52 + i * 4, whole(item, 0, 4294967295, 'event_reader.dmask'), false);
+    });
+    zero(view, o + 2, 2);
+  },
+};
 
 /** C: struct exempt4_key, 8 bytes. */
 export interface Exempt4Key {
@@ -1207,7 +1606,7 @@ export const natRuleCodec: Codec<NatRule> = {
   },
 };
 
-/** The one entry of the settings map. (C: struct settings, 192 bytes) */
+/** The one entry of the settings map. (C: struct settings, 196 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
   layout: number;
@@ -1223,15 +1622,17 @@ export interface Settings {
   ruleCount: number;
   /** ticks (C: timeouts: u32[40] at 24) */
   timeouts: number[];
-  /** C: tcp_max_retrans: u8 at 184. */
+  /** by type: the readers that want it, a bit each (C: events: u8[4] at 184) */
+  events: number[];
+  /** C: tcp_max_retrans: u8 at 188. */
   tcpMaxRetrans: number;
-  /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 188) */
+  /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 192) */
   zero: number;
 }
 
 /** Where the fields of struct settings are, for code that reads bytes in place. */
 export const SETTINGS = {
-  size: 192,
+  size: 196,
   offset: {
     layout: 0,
     flags: 4,
@@ -1240,14 +1641,15 @@ export const SETTINGS = {
     ruleBank: 16,
     ruleCount: 20,
     timeouts: 24,
-    tcpMaxRetrans: 184,
-    zero: 188,
+    events: 184,
+    tcpMaxRetrans: 188,
+    zero: 192,
   },
 } as const;
 
 export const settingsLayout: StructShape = {
   name: 'settings',
-  size: 192,
+  size: 196,
   fields: [
     { name: 'layout', offset: 0, type: 'u32' },
     { name: 'flags', offset: 4, type: 'u32' },
@@ -1256,13 +1658,14 @@ export const settingsLayout: StructShape = {
     { name: 'rule_bank', offset: 16, type: 'u32' },
     { name: 'rule_count', offset: 20, type: 'u32' },
     { name: 'timeouts', offset: 24, type: 'u32[40]' },
-    { name: 'tcp_max_retrans', offset: 184, type: 'u8' },
-    { name: 'zero', offset: 188, type: 'u32' },
+    { name: 'events', offset: 184, type: 'u8[4]' },
+    { name: 'tcp_max_retrans', offset: 188, type: 'u8' },
+    { name: 'zero', offset: 192, type: 'u32' },
   ],
 };
 
 export const settingsCodec: Codec<Settings> = {
-  size: 192,
+  size: 196,
   read: (view, o) => ({
     layout: view.getUint32(o, LE),
     flags: view.getUint32(o + 4, LE),
@@ -1271,8 +1674,9 @@ export const settingsCodec: Codec<Settings> = {
     ruleBank: view.getUint32(o + 16, LE),
     ruleCount: view.getUint32(o + 20, LE),
     timeouts: times(40, (i) => view.getUint32(o + 24 + i * 4, LE)),
-    tcpMaxRetrans: view.getUint8(o + 184),
-    zero: view.getUint32(o + 188, LE),
+    events: [view.getUint8(o + 184), view.getUint8(o + 185), view.getUint8(o + 186), view.getUint8(o + 187)],
+    tcpMaxRetrans: view.getUint8(o + 188),
+    zero: view.getUint32(o + 192, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.layout, 0, 4294967295, 'settings.layout'), LE);
@@ -1284,9 +1688,12 @@ export const settingsCodec: Codec<Settings> = {
     fixed(value.timeouts, 40, 'settings.timeouts').forEach((item, i) => {
       view.setUint32(o + 24 + i * 4, whole(item, 0, 4294967295, 'settings.timeouts'), LE);
     });
-    view.setUint8(o + 184, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
-    view.setUint32(o + 188, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
-    zero(view, o + 185, 3);
+    fixed(value.events, 4, 'settings.events').forEach((item, i) => {
+      view.setUint8(o + 184 + i * 1, whole(item, 0, 255, 'settings.events'));
+    });
+    view.setUint8(o + 188, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
+    view.setUint32(o + 192, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
+    zero(view, o + 189, 3);
   },
 };
 
@@ -1876,6 +2283,10 @@ const u64Codec: Codec<bigint> = {
 
 /** Every struct by its C name, to compare with a loaded object. */
 export const layouts = {
+  event: eventLayout,
+  event_allowance: eventAllowanceLayout,
+  event_count: eventCountLayout,
+  event_reader: eventReaderLayout,
   exempt4_key: exempt4KeyLayout,
   exempt6_key: exempt6KeyLayout,
   flow: flowLayout,
@@ -1909,6 +2320,14 @@ export const maps: {
   readonly calls: MapLayout<number, number>;
   /** C: counters: percpu_array, u32 → u64. */
   readonly counters: MapLayout<number, bigint>;
+  /** C: event_allowances: percpu_array, u32 → struct event_allowance. */
+  readonly event_allowances: MapLayout<number, EventAllowance>;
+  /** Each reader's own buffer, which it puts here and takes away. (C: event_buffers: array_of_maps, u32 → u32) */
+  readonly event_buffers: MapLayout<number, number>;
+  /** C: event_counts: percpu_array, u32 → struct event_count. */
+  readonly event_counts: MapLayout<number, EventCount>;
+  /** Who listens to events, by the bit in settings.events. (C: event_readers: array, u32 → struct event_reader) */
+  readonly event_readers: MapLayout<number, EventReader>;
   /** Destinations that are never source-translated. (C: exempt4: lpm_trie, struct exempt4_key → u32) */
   readonly exempt4: MapLayout<Exempt4Key, number>;
   /** C: exempt6: lpm_trie, struct exempt6_key → u32. */
@@ -1969,6 +2388,38 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: u64Codec,
+  },
+  event_allowances: {
+    name: 'event_allowances',
+    type: 'percpu_array',
+    maxEntries: 64,
+    flags: 0,
+    key: u32Codec,
+    value: eventAllowanceCodec,
+  },
+  event_buffers: {
+    name: 'event_buffers',
+    type: 'array_of_maps',
+    maxEntries: 8,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
+  },
+  event_counts: {
+    name: 'event_counts',
+    type: 'percpu_array',
+    maxEntries: 8,
+    flags: 0,
+    key: u32Codec,
+    value: eventCountCodec,
+  },
+  event_readers: {
+    name: 'event_readers',
+    type: 'array',
+    maxEntries: 8,
+    flags: 0,
+    key: u32Codec,
+    value: eventReaderCodec,
   },
   exempt4: {
     name: 'exempt4',

@@ -11,7 +11,7 @@ const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
 /** Every flavour that was built, or those that CTNAT_FLAVOURS names. */
 export function flavours(): string[] {
   const asked = process.env.CTNAT_FLAVOURS?.split(',');
-  const known = asked ?? ['floor', 'v5_3', 'v5_13'];
+  const known = asked ?? ['floor', 'v5_3', 'v5_8', 'v5_13'];
   return known.filter((flavour) => asked || existsSync(`${OBJECTS}/${flavour}/ctnat.bpf.o`));
 }
 

@@ -59,6 +59,7 @@ export function settings(fields: { flags?: number; slots?: number; rules?: numbe
     ruleBank: 0,
     ruleCount: fields.rules ?? 0,
     timeouts,
+    events: [0, 0, 0, 0],
     tcpMaxRetrans: 3,
     zero: 0,
   };
