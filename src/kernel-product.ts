@@ -7,10 +7,12 @@ import type { Config } from './config/config.js';
 import { Datapath } from './datapath.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
+import type { FlowEditor } from './flow-editor.js';
 import type { FlowFormat } from './flow-printer.js';
 import { FlowTable } from './flow-table.js';
 import type { Frame } from './frame.js';
 import type { InterfaceOptions } from './interface-config.js';
+import { KernelFlowEditor } from './kernel-flow-editor.js';
 import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import { readMetrics, readRetries } from './metrics-table.js';
@@ -99,6 +101,10 @@ export class KernelProduct implements Product {
 
   flushFlows(): number {
     return new FlowTable(this.#datapath()).flush();
+  }
+
+  flowEditor(): FlowEditor {
+    return new KernelFlowEditor(this.#datapath());
   }
 
   mappings(filter: Filter): Iterable<Mapping> {

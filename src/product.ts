@@ -6,6 +6,7 @@
 import type { Config } from './config/config.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
+import type { FlowEditor } from './flow-editor.js';
 import type { FlowFormat } from './flow-printer.js';
 import type { Frame } from './frame.js';
 import type { InterfaceOptions, MappingModes, Masquerade } from './interface-config.js';
@@ -149,6 +150,8 @@ export interface Product {
   countFlows(filter: Filter): number;
   /** Deletes all flows and returns how many. */
   flushFlows(): number;
+  /** For what is done to flows one by one. */
+  flowEditor(): FlowEditor;
 
   mappings(filter: Filter): Iterable<Mapping>;
   /** Deletes the matching mappings with the flows that use them; returns how many mappings. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What the command table is made of. Help, completion and parsing are all derived from it. */
 import type { Filter } from '../filter.js';
-import type { Product } from '../product.js';
+import type { GlobalOptions, Product } from '../product.js';
 import type { Host } from './host.js';
 import type { Output } from './output.js';
 
@@ -50,12 +50,17 @@ export interface CommandSpec extends Named {
   readonly hasOutput?: boolean;
   /** -o means something else here: only the long --output chooses the form. */
   readonly hasOwnO?: boolean;
+  /** The command reads the words behind it by itself; its options here are only for the shell's completion. */
+  readonly isRaw?: boolean;
   /** Paragraphs behind the options in the help. */
   readonly details?: string;
   readonly examples: readonly Example[];
   /** Loads the function that does it. */
   readonly load: () => Promise<CommandFunction>;
 }
+
+/** Exit statuses: done, could not be done, wrong usage. */
+export type ExitStatus = 0 | 1 | 2;
 
 export type OutputFormat = 'text' | 'json' | 'jsonl';
 
@@ -70,10 +75,14 @@ export interface Context {
   readonly filter: Filter;
   readonly format: OutputFormat;
   readonly out: Output;
-  /** Opens the product on the first call. */
-  product(): Promise<Product>;
+  /** Opens the product on the first call; `options` come before those that stand before the command. */
+  product(options?: Partial<GlobalOptions>): Promise<Product>;
   /** Tells something on stderr that is neither data nor an error. */
   note(text: string): void;
+  /** Writes to stderr as it is. */
+  tell(text: string): Promise<void>;
+  /** Sets the exit status of a command that has told by itself why it is not 0. */
+  exit(status: ExitStatus): void;
 }
 
 export type CommandFunction = (context: Context) => Promise<void>;

@@ -3,6 +3,7 @@
 
 import type { ArgumentSpec, CommandSpec, GroupSpec } from './command.js';
 import { BPF_COMMANDS } from './commands-bpf.js';
+import { CONNTRACK_COMMAND } from './commands-conntrack.js';
 import { NAT_COMMANDS } from './commands-nat.js';
 
 const INTERFACES: ArgumentSpec = {
@@ -127,5 +128,5 @@ const COMPLETION: CommandSpec = {
 export const PROGRAM: GroupSpec = {
   name: 'ctnat',
   summary: 'Stateful NAT and connection tracking in eBPF, without Netfilter',
-  commands: [...SERVICE_COMMANDS, NAT_COMMANDS, BPF_COMMANDS, COMPLETION],
+  commands: [...SERVICE_COMMANDS, NAT_COMMANDS, BPF_COMMANDS, CONNTRACK_COMMAND, COMPLETION],
 };

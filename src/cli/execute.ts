@@ -7,6 +7,7 @@ import type { GlobalOptions, Product } from '../product.js';
 import { version } from '../version.js';
 import {
   type CommandSpec,
+  type ExitStatus,
   type GroupSpec,
   isGroup,
   type OptionValues,
@@ -14,20 +15,22 @@ import {
 } from './command.js';
 import { PROGRAM } from './commands.js';
 import type { Host } from './host.js';
+import { GLOBAL_OPTIONS, OUTPUT_OPTION } from './options.js';
 import { Output, OutputClosed } from './output.js';
 import { buildProgram, HelpShown } from './program.js';
-
-/** Exit statuses: done, could not be done, wrong usage. */
-export type ExitStatus = 0 | 1 | 2;
 
 /** Does what the arguments (without node and the script) ask for. Never throws. */
 export async function execute(argv: readonly string[], host: Host): Promise<ExitStatus> {
   const out = new Output(host.stdout);
   const err = new Output(host.stderr);
   let help = '';
+  let status: ExitStatus = 0;
+  const { words, raw } = withoutRaw(argv);
   const program = buildProgram(
     PROGRAM,
-    (spec, args, options) => runCommand(spec, { args, options, host, out, err }),
+    async (spec, args, options) => {
+      status = await runCommand(spec, { args: spec.isRaw ? raw : args, options, host, out, err });
+    },
     (text) => {
       help += text;
     },
@@ -39,12 +42,12 @@ export async function execute(argv: readonly string[], host: Host): Promise<Exit
       return 2;
     }
     try {
-      await program.parseAsync(withBareValues(argv), { from: 'user' });
+      await program.parseAsync(withBareValues(words), { from: 'user' });
     } catch (error) {
       if (!(error instanceof HelpShown)) throw error;
     }
     await out.write(help);
-    return 0;
+    return status;
   } catch (error) {
     return await tellError(error, err, host);
   }
@@ -73,7 +76,7 @@ interface Call {
   readonly err: Output;
 }
 
-async function runCommand(spec: CommandSpec, { args, options, host, out, err }: Call): Promise<void> {
+async function runCommand(spec: CommandSpec, { args, options, host, out, err }: Call): Promise<ExitStatus> {
   const filter = spec.hasFilter ? await readFilter(options) : {};
   const globals = globalOptions(options, host);
   if (options.output !== undefined && options.output !== 'text' && !spec.hasOutput) {
@@ -82,6 +85,7 @@ async function runCommand(spec: CommandSpec, { args, options, host, out, err }: 
   const command = await spec.load();
   let product: Promise<Product> | undefined;
   const notes: Promise<void>[] = [];
+  let status: ExitStatus = 0;
   try {
     await command({
       host,
@@ -90,12 +94,17 @@ async function runCommand(spec: CommandSpec, { args, options, host, out, err }: 
       filter,
       format: (options.output as OutputFormat | undefined) ?? 'text',
       out,
-      product: () => {
-        product ??= host.openProduct(globals);
+      product: (more) => {
+        product ??= host.openProduct({ ...globals, ...more });
         return product;
       },
       note: (text) => notes.push(tell(err, `ctnat: ${text}\n`)),
+      tell: (text) => tell(err, text),
+      exit: (given) => {
+        status = given;
+      },
     });
+    return status;
   } finally {
     await Promise.all(notes);
     await product?.then(
@@ -121,6 +130,22 @@ function globalOptions(options: OptionValues, { env }: Host): GlobalOptions {
   const netns = options.netns as string | undefined;
   if (netns === '') throw new UsageError('--netns: expected a name or a path');
   return { pinPath, ...(netns !== undefined && { netns }) };
+}
+
+/** Options before a command whose value is a word of its own. */
+const VALUE_OPTIONS = new Set(
+  [OUTPUT_OPTION, ...GLOBAL_OPTIONS].flatMap(
+    ({ flags }) => flags.match(/(?<![\w-])--?[A-Za-z][A-Za-z-]*/g) ?? [],
+  ),
+);
+
+/** Takes away what stands behind a command that reads it by itself. */
+function withoutRaw(argv: readonly string[]): { words: readonly string[]; raw: readonly string[] } {
+  let at = 0;
+  while (argv[at]?.startsWith('-')) at += VALUE_OPTIONS.has(argv[at]!) ? 2 : 1;
+  const command = PROGRAM.commands.find(({ name }) => name === argv[at]);
+  if (!command || isGroup(command) || !command.isRaw) return { words: argv, raw: [] };
+  return { words: argv.slice(0, at + 1), raw: argv.slice(at + 1) };
 }
 
 /**

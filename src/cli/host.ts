@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The process that a command runs in; tests put their own there. */
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { ProductFactory } from '../product.js';
 
 export interface Host {
   readonly stdout: Writable;
   readonly stderr: Writable;
+  readonly stdin: Readable;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly openProduct: ProductFactory;
   /** Signals sent to the process. */

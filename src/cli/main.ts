@@ -6,6 +6,7 @@ import { execute } from './execute.js';
 const status = await execute(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
+  stdin: process.stdin,
   env: process.env,
   signals: process,
   openProduct: async (options) => (await import('../open.js')).default(options),

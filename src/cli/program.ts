@@ -54,7 +54,7 @@ function buildGroup(spec: GroupSpec, run: Runner, options: readonly OptionSpec[]
 function buildCommand(spec: CommandSpec, run: Runner): Command {
   const command = named(spec);
   for (const argument of spec.arguments ?? []) command.addArgument(buildArgument(argument));
-  addOptions(command, spec.options ?? []);
+  if (!spec.isRaw) addOptions(command, spec.options ?? []);
   if (spec.hasFilter) addOptions(command, FILTER_OPTIONS, 'Filter:');
   if (spec.hasOutput) addOptions(command, [spec.hasOwnO ? LONG_OUTPUT_OPTION : OUTPUT_OPTION]);
   addOptions(command, GLOBAL_OPTIONS, 'Global options:');

@@ -2,7 +2,7 @@
 // Runs a command line inside the test, on a product in memory.
 
 import { EventEmitter } from 'node:events';
-import { Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { execute } from '../../src/cli/execute.js';
 import type { Host } from '../../src/cli/host.js';
 import type { GlobalOptions, Product } from '../../src/product.js';
@@ -20,6 +20,7 @@ export interface Setting {
   product?: Product;
   env?: Record<string, string>;
   signals?: EventEmitter;
+  stdin?: string;
   host?: Partial<Host>;
 }
 
@@ -47,6 +48,7 @@ export async function ctnat(line: string | readonly string[], setting: Setting =
   const status = await execute(typeof line === 'string' ? words(line) : line, {
     stdout,
     stderr,
+    stdin: Readable.from(setting.stdin ?? ''),
     env: setting.env ?? {},
     signals: setting.signals ?? new EventEmitter(),
     openProduct: async (options) => {

@@ -5,6 +5,7 @@ import type { Config } from '../../src/config/config.js';
 import { DEFAULT_TIMEOUTS } from '../../src/defaults.js';
 import { type Filter, flowPredicate, mappingPredicate } from '../../src/filter.js';
 import { type Flow, statusNames } from '../../src/flow.js';
+import type { FlowEditor } from '../../src/flow-editor.js';
 import type { FlowFormat } from '../../src/flow-printer.js';
 import { type Frame, framed } from '../../src/frame.js';
 import type { InterfaceOptions } from '../../src/interface-config.js';
@@ -20,6 +21,8 @@ import type {
   Status,
   SweepResult,
 } from '../../src/product.js';
+
+import { FakeFlowEditor } from './fake-flow-editor.js';
 
 export class FakeProduct implements Product {
   readonly interfaces = new Map<string, InterfaceOptions>();
@@ -116,6 +119,10 @@ export class FakeProduct implements Product {
 
   flushFlows(): number {
     return this.table.splice(0).length;
+  }
+
+  flowEditor(): FlowEditor {
+    return new FakeFlowEditor(this);
   }
 
   *mappings(filter: Filter): Iterable<Mapping> {

@@ -13,6 +13,7 @@ product.flows = function* () {
 const status = await execute(['bpf', 'ct', 'list', 'global', ...options], {
   stdout: process.stdout,
   stderr: process.stderr,
+  stdin: process.stdin,
   env: process.env,
   signals: process,
   openProduct: async () => product,

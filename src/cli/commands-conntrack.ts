@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** `ctnat conntrack`, whose words src/conntrack reads; what stands here of its options is for the shell. */
+import type { CommandSpec } from './command.js';
+
+export const CONNTRACK_COMMAND: CommandSpec = {
+  name: 'conntrack',
+  summary: 'the commands of conntrack(8) on the table of flows',
+  isRaw: true,
+  hasOutput: true,
+  options: [
+    { flags: '-L, --dump', description: 'show flows' },
+    { flags: '-G, --get', description: 'show one flow' },
+    { flags: '-D, --delete', description: 'delete flows' },
+    { flags: '-I, --create', description: 'make a flow' },
+    { flags: '-A, --add', description: 'make a flow unless there is one' },
+    { flags: '-U, --update', description: 'change flows' },
+    { flags: '-E, --event', description: 'show changes as they happen' },
+    { flags: '-F, --flush', description: 'delete all flows' },
+    { flags: '-C, --count', description: 'count flows' },
+    { flags: '-S, --stats', description: 'show counters of each CPU' },
+    { flags: '-R, --load-file <file>', description: 'do the commands in a file', kind: 'file' },
+    { flags: '-s, --src <cidr>', description: 'source, original direction', kind: 'none' },
+    { flags: '-d, --dst <cidr>', description: 'destination, original direction', kind: 'none' },
+    { flags: '-r, --reply-src <address>', description: 'source, reply direction', kind: 'none' },
+    { flags: '-q, --reply-dst <address>', description: 'destination, reply direction', kind: 'none' },
+    { flags: '-p, --proto <proto>', description: 'protocol', kind: 'protocol' },
+    { flags: '-f, --family <family>', description: 'ipv4 or ipv6', choices: ['ipv4', 'ipv6'] },
+    { flags: '-t, --timeout <seconds>', description: 'seconds that a flow has left', kind: 'none' },
+    {
+      flags: '-u, --status <status>',
+      description: 'status bits',
+      choices: ['ASSURED', 'SEEN_REPLY', 'FIXED_TIMEOUT', 'EXPECTED', 'UNSET'],
+    },
+    { flags: '-m, --mark <mark>', description: 'mark and mask', kind: 'none' },
+    { flags: '-n, --src-nat', description: 'the source is translated' },
+    { flags: '-g, --dst-nat', description: 'the destination is translated' },
+    { flags: '-j, --any-nat', description: 'either is translated' },
+    { flags: '-w, --zone <zone>', description: 'zone', kind: 'none' },
+    { flags: '-l, --label <label>', description: 'labels that are set', kind: 'none' },
+    { flags: '--label-add <label>', description: 'labels to set', kind: 'none' },
+    { flags: '--label-del', description: 'labels to clear' },
+    {
+      flags: '-o, --output <format>',
+      description: 'form of what is printed',
+      choices: ['extended', 'id', 'ktimestamp', 'timestamp', 'labels', 'save', 'xml', 'json', 'jsonl'],
+    },
+    {
+      flags: '-e, --event-mask <type>',
+      description: 'types of events',
+      choices: ['ALL', 'NEW', 'UPDATES', 'DESTROY'],
+    },
+    { flags: '-z, --zero', description: 'counters begin anew once they are shown' },
+    { flags: '--sport <port>', description: 'source port', kind: 'none' },
+    { flags: '--dport <port>', description: 'destination port', kind: 'none' },
+    { flags: '--state <state>', description: 'state of TCP or SCTP', kind: 'state' },
+  ],
+  examples: [
+    ['ctnat conntrack -L -p tcp --dport 443 -o extended', 'as conntrack(8) shows it'],
+    ['ctnat conntrack -L -s 10.0.0.2 -o save', 'for another gateway, by way of conntrack -R'],
+    ["alias conntrack='ctnat conntrack'", 'for scripts that were written for conntrack(8)'],
+  ],
+  load: async () => (await import('./conntrack.js')).conntrack,
+};

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Reads a conntrack(8) command line. */
+import { checkDraft } from './check.js';
+import { Draft } from './draft.js';
+import { getopt, type Switch } from './getopt.js';
+import { CONNLABEL_FILE } from './labels.js';
+import { COMMANDS, type CommandLetter, OPTIONS, type OptionDefinition } from './option-table.js';
+import { ALL_PROTOCOL_OPTIONS, protocolOptions, readProtocol } from './protocol-options.js';
+import type { FlowOptions, MaskedAddress, Request } from './request.js';
+import { readState } from './values.js';
+
+interface CommandSwitch extends Switch {
+  readonly command: CommandLetter;
+}
+
+/** The table's name may stand behind a command. */
+const COMMAND_SWITCHES: readonly CommandSwitch[] = COMMANDS.map(({ letter, long }) => ({
+  key: `command ${letter}`,
+  command: letter,
+  short: letter,
+  long,
+  argument: 'table',
+}));
+
+/** Those of ctnat that may stand behind `conntrack` too. */
+const OWN_OPTIONS: readonly Switch[] = ['netns', 'pin-path'].map((key) => ({
+  key,
+  long: [key],
+  argument: 'required',
+  isExact: true,
+}));
+
+const MAIN: readonly Switch[] = [...COMMAND_SWITCHES, ...OPTIONS, ...OWN_OPTIONS];
+
+export interface ParseOptions {
+  /** Where label names are read. */
+  readonly labelFile?: string;
+  /** Gets each line that is to go to stderr whatever becomes of the command. */
+  readonly warn?: (line: string) => void;
+}
+
+/**
+ * Reads the words behind `conntrack`.
+ * @throws ConntrackUsageError, ConntrackError
+ */
+export function parse(words: readonly string[], options: ParseOptions = {}): Request {
+  const draft = new Draft(options.labelFile ?? CONNLABEL_FILE, options.warn ?? (() => {}));
+  for (const { option, value } of getopt(words, [...MAIN, ...optionsOfProtocols(words)])) {
+    if ('command' in option) draft.takeCommand(option.command as CommandLetter, value);
+    else draft.takeOption(option.key, value);
+  }
+  checkDraft(draft);
+  const { command, table, given, outputs, events, own } = draft;
+  return {
+    command,
+    table,
+    flow: finishFlow(draft),
+    outputs,
+    events,
+    zero: given.has('zero'),
+    labelNames: outputs.has('labels') ? draft.labelNames : undefined,
+    ...own,
+  };
+}
+
+/** The options of the protocols that `-p` names, wherever it stands: conntrack(8) knows them only behind it. */
+function optionsOfProtocols(words: readonly string[]): OptionDefinition[] {
+  const options = new Map<string, OptionDefinition>();
+  try {
+    for (const { option, value } of getopt(words, [...MAIN, ...ALL_PROTOCOL_OPTIONS])) {
+      if (option.key !== 'protonum') continue;
+      for (const each of protocolOptions(readProtocol(value!))) options.set(each.key, each);
+    }
+  } catch {
+    // told when the words are read in earnest
+  }
+  return [...options.values()];
+}
+
+function finishFlow({ flow, masks, stateText }: Draft): FlowOptions {
+  const masked = (end: 'src' | 'dst'): MaskedAddress | undefined => {
+    const given = flow[end];
+    const mask = masks[end];
+    return given && mask ? { address: given.address, mask } : given;
+  };
+  const src = masked('src');
+  const dst = masked('dst');
+  return {
+    ...flow,
+    ...(src && { src }),
+    ...(dst && { dst }),
+    ...(stateText !== undefined && flow.proto !== undefined && { state: readState(stateText, flow.proto) }),
+  };
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** Flows as the options that make them again: `conntrack -o save`, for `-R`. */
+import type { Flow, FlowStatus } from '../flow.js';
+import { DCCP, GRE, ICMPV6, SCTP } from '../protocol.js';
+import { isTranslated, shownProtocol } from './shown.js';
+
+/** What of the status can be given back by `-u`. */
+const SAVED_STATUS: readonly FlowStatus[] = ['SEEN_REPLY', 'ASSURED', 'FIXED_TIMEOUT', 'EXPECTED'];
+
+/** The line without its end. @param command of the entry: A, or U and D for what has happened to it */
+export function saveLine(flow: Flow, command: 'A' | 'U' | 'D' = 'A'): string {
+  const { original, reply, protonum } = flow;
+  const status = SAVED_STATUS.filter((name) => flow.status.includes(name)).join(',') || 'UNSET';
+  const mark = flow.mark === 0 ? '' : `-m ${flow.mark} `;
+  const zone = flow.zone === 0 ? '' : `-w ${flow.zone} `;
+  const replySrc = `${addressChanged(flow, 'destination') ? '-g' : '-r'} ${reply.src}`;
+  const replyDst = `${addressChanged(flow, 'source') ? '-n' : '-q'} ${reply.dst}`;
+  const name = shownProtocol(protonum);
+  return (
+    `-${command} -t ${flow.timeout} -u ${status} ${mark}${zone}-s ${original.src} -d ${original.dst} ` +
+    `${replySrc} ${replyDst} -p ${name === 'unknown' ? protonum : name}${protocolText(flow)}`
+  );
+}
+
+/** `-n` and `-g` stand for an address; a port that alone is translated is among the reply's ports. */
+function addressChanged(flow: Flow, end: 'source' | 'destination'): boolean {
+  const { original, reply } = flow;
+  if (!isTranslated(flow, end)) return false;
+  return end === 'source' ? reply.dst !== original.src : reply.src !== original.dst;
+}
+
+function protocolText(flow: Flow): string {
+  const { original, reply, protonum, state } = flow;
+  if (protonum === GRE) {
+    const keys = [original.sport, original.dport, reply.sport, reply.dport].map((key = 0) => key);
+    return ` --srckey ${keys[0]} --dstkey ${keys[1]} --reply-key-src ${keys[2]} --reply-key-dst ${keys[3]}`;
+  }
+  if (original.type !== undefined) {
+    const name = protonum === ICMPV6 ? 'icmpv6' : 'icmp';
+    return ` --${name}-type ${original.type} --${name}-code ${original.code} --${name}-id ${original.id}`;
+  }
+  if (original.sport === undefined || protonum === DCCP) return '';
+  const ports =
+    ` --sport ${original.sport} --dport ${original.dport}` +
+    ` --reply-port-src ${reply.sport} --reply-port-dst ${reply.dport}`;
+  const stateText = state === undefined ? '' : ` --state ${state}`;
+  // conntrack(8) does not make an association without tags
+  return `${ports}${stateText}${protonum === SCTP ? ' --orig-vtag 0 --reply-vtag 0' : ''}`;
+}
