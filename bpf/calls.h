@@ -31,12 +31,13 @@ enum call {
 };
 
 enum hop_flags {
-	HOP_LOCAL = 1 << 0,	 /* the original tuple's key carries KEY_LOCAL */
-	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
-	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
-	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
-	HOP_CHANGED = 1 << 5,	 /* JUDGE has changed the flow: an event is due */
-	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply */
+	HOP_LOCAL = 1 << 0,	    /* the original tuple's key carries KEY_LOCAL */
+	HOP_MASQUERADE = 1 << 1,    /* source: the interface's own address */
+	HOP_UPPER = 1 << 2,	    /* the hook is on an interface whose lower ones are attached too */
+	HOP_OPTIONS = 1 << 3,	    /* the TCP options have been read */
+	HOP_EVICT = 1 << 4,	    /* REAP may end a flow that has seen no reply */
+	HOP_CHANGED = 1 << 5,	    /* JUDGE has changed the flow: an event is due */
+	HOP_EVICT_REPLIED = 1 << 6, /* REAP may end any flow that is not assured */
 };
 
 /* skb->cb, word by word. */
@@ -127,6 +128,22 @@ inline_ void hop_reap(struct __sk_buff *skb, __u32 slot, enum call back, const b
 	skb->cb[1] = (skb->cb[1] & 0xffff) | slot << 16;
 	skb->cb[4] = (skb->cb[4] & 0xffff) | (slot & 0xffff0000);
 	hop_go(skb, CALL_REAP, v6);
+}
+
+/* For REAP: which status bit saves the flow that it is to end (slot_saving_status). */
+inline_ void hop_may_evict(struct __sk_buff *skb, __u32 saving)
+{
+	if (saving == CT_SEEN_REPLY)
+		skb->cb[0] |= HOP_EVICT << 16;
+	else if (saving == CT_ASSURED)
+		skb->cb[0] |= HOP_EVICT_REPLIED << 16;
+}
+
+inline_ __u32 hop_saving_status(const struct __sk_buff *skb)
+{
+	__u32 flags = hop_flags(skb);
+
+	return flags & HOP_EVICT ? CT_SEEN_REPLY : flags & HOP_EVICT_REPLIED ? CT_ASSURED : CT_CONFIRMED;
 }
 
 inline_ __u32 hop_reaped_slot(const struct __sk_buff *skb)

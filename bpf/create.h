@@ -17,8 +17,8 @@
 
 enum { EEXIST = 17 };
 
-/* Passes of a search before it gives up; with RETRIES of other kinds they stay below 32 tail calls. */
-enum { SLOT_PASSES = 8, PORT_PASSES = 12, RACE_RETRIES = 6 };
+/* Passes of a search before it gives up; with SLOT_PASSES and RACE_RETRIES they stay below 32 tail calls. */
+enum { PORT_PASSES = 12, RACE_RETRIES = 6 };
 
 enum search {
 	SEARCH_FOUND,

@@ -232,7 +232,7 @@ inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_d
  */
 inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot = skb->cb[3], passes, evict, victim, ifindex = skb->ifindex;
+	__u32 now = clock_now(), slot = skb->cb[3], passes, saving, victim, ifindex = skb->ifindex;
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
 	union tuple_key key;
@@ -253,15 +253,13 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 		/* REAP has claimed it */
 		skb->cb[3] = 0;
 	} else {
-		evict = passes >= SLOT_PASSES - 2;
-		slot = slot_search(now, s, passes, &evict, &victim, v6);
+		slot = slot_search(now, s, passes, &saving, &victim, v6);
 		if (slot == SLOT_NONE) {
 			const enum call create =
 				at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS;
 
 			if (victim != SLOT_NONE && hop_retry(skb, SLOT_PASSES + 1)) {
-				if (evict)
-					skb->cb[0] |= HOP_EVICT << 16;
+				hop_may_evict(skb, saving);
 				hop_reap(skb, victim, create, v6);
 			} else if (hop_retry(skb, SLOT_PASSES)) {
 				hop_go(skb, create, v6);

@@ -75,13 +75,13 @@ inline_ bool reap_for_sweep(struct __sk_buff *skb, __u32 slot, const struct flow
 }
 
 /* Whether a packet may have its way with such a flow. */
-inline_ bool reap_for_packet(const struct flow *f, bool for_slot, __u32 evict, __u32 now,
+inline_ bool reap_for_packet(const struct flow *f, bool for_slot, __u32 saving, __u32 now,
 			     enum event_cause *cause, const bool v6)
 {
 	bool evicted;
 
 	if (!(read_once(f->status) & CT_CONFIRMED) ||
-	    !(for_slot ? flow_gives_way(f, now, evict) : reap_is_expired(f, now)))
+	    !(for_slot ? flow_gives_way(f, now, saving, 1) : reap_is_expired(f, now)))
 		return false;
 	evicted = for_slot && !flow_is_dead(f, now);
 	if (evicted)
@@ -94,16 +94,16 @@ inline_ bool reap_for_packet(const struct flow *f, bool for_slot, __u32 evict, _
 /* The packet finds out by itself whether the flow is gone. */
 inline_ int reap(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), slot = hop_reaped_slot(skb), evict = hop_flags(skb) / HOP_EVICT & 1;
+	__u32 now = clock_now(), slot = hop_reaped_slot(skb), saving = hop_saving_status(skb);
 	enum call back = hop_reaped_for(skb);
 	bool for_slot = back == CALL_CREATE_INGRESS || back == CALL_CREATE_EGRESS, ends;
 	struct flow *f = flow_at(slot, v6);
 	enum event_cause cause = CAUSE_EXPIRED;
 
-	skb->cb[0] &= ~(HOP_EVICT << 16);
+	skb->cb[0] &= ~((HOP_EVICT | HOP_EVICT_REPLIED) << 16);
 	if (f && flow_try_kill(f)) {
 		ends = back == REAP_FOR_SWEEP ? reap_for_sweep(skb, slot, f, now, &cause, v6)
-					      : reap_for_packet(f, for_slot, evict, now, &cause, v6);
+					      : reap_for_packet(f, for_slot, saving, now, &cause, v6);
 		if (ends)
 			reap_end(skb, f, slot, cause, v6);
 		else

@@ -172,9 +172,32 @@ inline_ bool flow_is_dead(const struct flow *f, __u32 now)
 
 enum { SLOT_NONE = 0xffffffff };
 
+/* Passes of a search before it gives up, and how many of them look only for what is free or over. */
+enum { SLOT_PASSES = 8, SLOT_PASSES_FREE = 5 };
+
 /* Long searches that found nothing free make the next ones short: the table is full, walking it again is
- * waste. */
-enum { HAND_FULL_SKIP = 16 };
+ * waste. So many of their passes look for a flow without a reply before one that has seen one is taken. */
+enum { HAND_FULL_SKIP = 16, HAND_FULL_PASSES = 3 };
+
+/*
+ * A flow without a reply that is younger, in ticks, may just be waiting for it. At random places only so many
+ * looks of a pass take such a one: where a flood fills the table they find one of its flows; where the flood
+ * is answered, and has replies, the few young flows there are belong to others.
+ */
+enum { SLOT_YOUNG_TICKS = 16, SLOT_YOUNG_LOOKS = 4 };
+
+/*
+ * The status bit that saves a flow from giving way to a new one. `full`: the table is known to be full.
+ * While it is not, being in use saves: only what is free or over is taken. Then a reply does, and at last
+ * only what assures a flow, as in Netfilter's early drop: a server that answers a flood of SYNs gives each of
+ * them a reply.
+ */
+inline_ __u32 slot_saving_status(__u32 pass, bool full)
+{
+	if (pass < (full ? 0 : SLOT_PASSES_FREE))
+		return CT_CONFIRMED;
+	return pass < (full ? HAND_FULL_PASSES : SLOT_PASSES - 1) ? CT_SEEN_REPLY : CT_ASSURED;
+}
 
 /* The i-th slot that a pass of a search looks at. */
 inline_ __u32 slot_on_way(__u32 position, __u32 step, __u32 i, __u32 slots)
@@ -196,54 +219,68 @@ inline_ __u32 slot_claim_free(__u32 position, __u32 step, __u32 slots, const boo
 	return SLOT_NONE;
 }
 
-/* Whether a flow may give its slot to another one: it is over, or (`evict`) it has seen no reply. */
-inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 evict)
+/*
+ * Whether a flow may give its slot to another one: it is over, or nothing saves it. `young`: 0 if not even a
+ * young one.
+ */
+inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 saving, __u32 young)
 {
-	__u32 status = read_once(f->status), dead = (read_once(f->deadline) + TICK_GRACE - now) >> 31;
+	__u32 status = read_once(f->status), dead = (read_once(f->deadline) + TICK_GRACE - now) >> 31,
+	      old = (f->created + SLOT_YOUNG_TICKS - now) >> 31;
 
 	/* verifier: arithmetic, so that a search branches once a slot */
-	return (status / CT_CONFIRMED) & 1 & (dead | ((status / CT_SEEN_REPLY ^ 1) & evict));
+	return (status / CT_CONFIRMED) & 1 & (dead | (((status & saving) - 1) >> 31 & (old | young)));
 }
 
-inline_ __u32 slot_find_victim(__u32 position, __u32 step, __u32 slots, __u32 now, __u32 evict, const bool v6)
+/* `anywhere`: 1 if the pass looks at random places. */
+inline_ __u32 slot_find_victim(__u32 position, __u32 step, __u32 slots, __u32 now, __u32 saving,
+			       __u32 anywhere, const bool v6)
 {
 	UNROLL_LONG
 	for (__u32 i = 0; i < SLOT_SCAN_STEP; i++) {
 		__u32 slot = slot_on_way(position, step, i, slots);
 		struct flow *f = flow_at(slot, v6);
 
-		if (f && flow_gives_way(f, now, evict))
+		if (f && flow_gives_way(f, now, saving, (anywhere ^ 1) | (i - SLOT_YOUNG_LOOKS) >> 31))
 			return slot;
 	}
 	return SLOT_NONE;
 }
 
 /*
- * Moves this CPU's hand over the next slots and claims a free one. Failing that, *victim is the slot of a
- * flow found dead; and where `*evict` says that the search has gone far enough to call the table full, of an
- * unreplied flow (never one that has seen a reply: invariant 7). REAP then ends it (reap.h); `*evict` says
- * whether it may end one that is alive. Both SLOT_NONE: go on, or give up.
+ * Looks for a slot at the next places of this CPU's hand, or at random ones, and claims a free one. Failing
+ * that, *victim is the slot of a flow found dead; and where the search has gone far enough to call the table
+ * full, of an unreplied flow, at last of one that is not assured (never one that is: invariant 7). REAP then
+ * ends it (reap.h); *saving is the status bit that keeps it from that. Both SLOT_NONE: go on, or give up.
  *
- * `pass`: how many passes of this search came before; after the first they look anywhere.
- * The hand goes round like a clock's, so a flow that was just born behind it has about the whole table's
- * length of time to see its reply before it is looked at.
+ * `pass`: how many passes of this search came before.
+ * The hand goes round like a clock's, and in a full table stops behind what it has taken: a flow that was
+ * just born there has about the whole table's length of time to see its reply before the hand comes again.
  */
-inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 *evict, __u32 *victim,
+inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32 *saving, __u32 *victim,
 			  const bool v6)
 {
-	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot, step = 1;
+	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot, step = 1, save, anywhere;
 	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
-	__u32 may_evict = *evict;
 
 	*victim = SLOT_NONE;
+	*saving = CT_CONFIRMED;
 	if (!hand || !slots)
 		return SLOT_NONE;
+	save = slot_saving_status(pass, hand->full);
+	blur(save, s->zero);
 	position = hand->position;
-	if (pass) {
-		/* Before the hand lies a run of flows that live long: look at one slot here, one there. */
+	anywhere = pass && pass != HAND_FULL_PASSES && pass != SLOT_PASSES_FREE;
+	if (anywhere) {
+		/* Before the hand lies a run of flows that live long: look at one slot here, one there. An
+		 * odd step comes by every slot of a table whose size is a power of 2. */
 		position = bpf_get_prandom_u32();
-		step = bpf_get_prandom_u32();
+		step = bpf_get_prandom_u32() | 1;
 	}
+	blur(position, s->zero);
+	blur(step, s->zero);
+	blur(anywhere, s->zero);
+	blur(pass, s->zero);
 	slot = slot_claim_free(position, step, slots, v6);
 	blur(slot, s->zero);
 	blur(position, s->zero);
@@ -254,22 +291,23 @@ inline_ __u32 slot_search(__u32 now, const struct settings *s, __u32 pass, __u32
 		hand->full = 0;
 		return slot;
 	}
-	if (!pass)
-		hand->position = position + SLOT_SCAN_STEP;
-	if (may_evict)
-		hand->full = HAND_FULL_SKIP;
-	else if (hand->full)
-		may_evict = 1;
-	blur(may_evict, s->zero);
-	may_evict &= 1;
-	slot = slot_find_victim(position, step, slots, now, may_evict, v6);
+	slot = slot_find_victim(position, step, slots, now, save, anywhere, v6);
 	blur(slot, s->zero);
+	if (pass >= SLOT_PASSES_FREE && (slot != SLOT_NONE || pass == SLOT_PASSES - 1))
+		hand->full = HAND_FULL_SKIP;
+	if (!anywhere) {
+		/* what has not been taken for want of a reply may be in the last pass */
+		if (slot != SLOT_NONE)
+			hand->position = slot + 1;
+		else if (save != CT_SEEN_REPLY)
+			hand->position = position + SLOT_SCAN_STEP;
+	}
 	*victim = slot;
-	*evict = may_evict;
+	*saving = save;
 	return SLOT_NONE;
 }
 
-/* An unreplied flow has given way: the next searches of this CPU may try for a free slot again. */
+/* A live flow has given way: the next searches of this CPU may try for a free slot again. */
 inline_ void slot_search_evicted(const bool v6)
 {
 	__u32 which = v6;

@@ -256,7 +256,7 @@ enum reason {
 			       */
 	REASON_DROP_NO_PORT,  /* no free external port or identifier */
 	REASON_DROP_NO_ADDRESS, /* the masquerading interface has no address */
-	REASON_DROP_TABLE_FULL, /* no slot is free and no unreplied flow could give way */
+	REASON_DROP_TABLE_FULL, /* no slot is free and no flow that is not assured could give way */
 	REASON_DROP_TUPLE_MAP,	/* the tuple map refused the key */
 	REASON_DROP_CLASH,	/* the packet has the tuple of another flow's translated side */
 	REASON_DROP_REWRITE,	/* the packet could not be rewritten */
@@ -282,7 +282,7 @@ enum counter {
 	COUNTER_CREATED,  /* flows created */
 	COUNTER_EXPIRED,  /* torn down by a sweep */
 	COUNTER_REPLACED, /* expired or closed, torn down by the packet that needed the tuple or the slot */
-	COUNTER_EVICTED,  /* unreplied, gave way to a new flow in a full table */
+	COUNTER_EVICTED,  /* not assured, gave way to a new flow in a full table */
 	COUNTER_DELETED,  /* by command */
 	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
 	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
@@ -361,7 +361,7 @@ enum event_cause {
 	CAUSE_EXPIRED,	/* past its deadline, met by a sweep */
 	CAUSE_CLOSED,	/* the same, of a TCP connection in TIME_WAIT or CLOSE */
 	CAUSE_REPLACED, /* over, and in the way of a new flow */
-	CAUSE_EVICTED,	/* unreplied, gave way to a new flow in a full table */
+	CAUSE_EVICTED,	/* not assured, gave way to a new flow in a full table */
 	CAUSE_DELETED,	/* by command */
 	CAUSE_FLUSHED,	/* by command, with all others */
 	CAUSE_ADDRESS,	/* its interface has another address now */

@@ -12,7 +12,9 @@ process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 /** Runs on every kernel that the floor runs on. */
 const TEST = { name: 'test', cpu: 'v2' };
 
-const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ['bpf/test/harness.bpf.c', TEST], ['bpf/test/wire.bpf.c', TEST], ['bpf/test/bench.bpf.c', TEST]];
+const TESTS = ['harness', 'wire', 'bench', 'flood'];
+
+const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ...TESTS.map((name) => [`bpf/test/${name}.bpf.c`, TEST])];
 
 for (const [source, flavour] of builds) {
   try {

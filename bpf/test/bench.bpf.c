@@ -28,7 +28,7 @@ struct bench_request {
 	__u32 seed;	/* of the random pick, not 0 */
 	__u32 hook;	/* index into hooks */
 	__u32 reply;	/* 1: the packet comes back, addressed to `outside` */
-	__be32 outside; /* the router's address */
+	__be32 outside; /* the router's address; 0: nothing is translated, the client's own */
 	__u32 proto;
 	__u32 tcp_flags;
 	__u32 seq;
@@ -109,7 +109,7 @@ inline_ int make_packet(struct __sk_buff *skb, struct bench_request *r)
 	port = bpf_htons(1024 + i % BENCH_PORTS);
 	ip->protocol = r->proto;
 	ip->saddr = r->reply ? server : client;
-	ip->daddr = r->reply ? r->outside : server;
+	ip->daddr = !r->reply ? server : r->outside ? r->outside : client;
 	l4[0] = r->reply ? bpf_htons(80) | (__u32)port << 16 : port | (__u32)bpf_htons(80) << 16;
 	if (r->proto == IPPROTO_TCP) {
 		l4[1] = bpf_htonl(r->seq);

@@ -102,7 +102,7 @@ export const Counter = {
   EXPIRED: 1,
   /** expired or closed, torn down by the packet that needed the tuple or the slot (C: COUNTER_REPLACED) */
   REPLACED: 2,
-  /** unreplied, gave way to a new flow in a full table (C: COUNTER_EVICTED) */
+  /** not assured, gave way to a new flow in a full table (C: COUNTER_EVICTED) */
   EVICTED: 3,
   /** by command (C: COUNTER_DELETED) */
   DELETED: 4,
@@ -230,7 +230,7 @@ export const EventCause = {
   CLOSED: 1,
   /** over, and in the way of a new flow (C: CAUSE_REPLACED) */
   REPLACED: 2,
-  /** unreplied, gave way to a new flow in a full table (C: CAUSE_EVICTED) */
+  /** not assured, gave way to a new flow in a full table (C: CAUSE_EVICTED) */
   EVICTED: 3,
   /** by command (C: CAUSE_DELETED) */
   DELETED: 4,
@@ -444,7 +444,7 @@ export const Reason = {
   DROP_NO_PORT: 67,
   /** the masquerading interface has no address (C: REASON_DROP_NO_ADDRESS) */
   DROP_NO_ADDRESS: 68,
-  /** no slot is free and no unreplied flow could give way (C: REASON_DROP_TABLE_FULL) */
+  /** no slot is free and no flow that is not assured could give way (C: REASON_DROP_TABLE_FULL) */
   DROP_TABLE_FULL: 69,
   /** the tuple map refused the key (C: REASON_DROP_TUPLE_MAP) */
   DROP_TUPLE_MAP: 70,

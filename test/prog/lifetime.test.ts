@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // How long flows live and when they give way. Invariant 6, expired is gone: past its deadline a flow matches
-// nothing, though no sweep has run. Invariant 7: a full table costs no flow that was answered its entry.
+// nothing, though no sweep has run. Invariant 7: a full table costs no assured flow its entry.
 
 import { check, walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath } from '../helpers/datapath-fixture.js';
@@ -29,6 +29,13 @@ const client = (n: number): Host => host(`10.0.0.${n}`, `10.0.0.${n}`, 'fd00::1'
 function talk(datapath: Datapath, from: Host, sport: number, answered: boolean): void {
   walk(datapath, 'out', query(from, sport));
   if (answered) walk(datapath, 'back', answer(ROUTER_WAN, sport));
+}
+
+/** Lets a flow begin that still talks both ways after 3 s. */
+function talkLong(datapath: Datapath, from: Host, sport: number): void {
+  talk(datapath, from, sport, true);
+  datapath.age(datapath.flows().find(({ original }) => original.includes(` ${sport} >`))!.slot, 3);
+  walk(datapath, 'out', query(from, sport));
 }
 
 withDatapath(async (t, datapath) => {
@@ -123,10 +130,10 @@ withDatapath(async (t, datapath) => {
   });
 
   await t.test(
-    'invariant 7: in a table full of answered flows a new flow is dropped, with a reason',
+    'invariant 7: in a table full of assured flows a new flow is dropped, with a reason',
     async (t) => {
       datapath.configure({ slots: 8 });
-      for (let n = 0; n < 8; n++) talk(datapath, client(10 + n), 5000 + n, true);
+      for (let n = 0; n < 8; n++) talkLong(datapath, client(10 + n), 5000 + n);
       const before = datapath.flows().map(({ original, slot }) => ({ original, slot }));
 
       for (let n = 0; n < 5; n++) t.equal(walk(datapath, 'out', query(CLIENT2, 6000 + n)).verdict, 'drop');
@@ -146,6 +153,39 @@ withDatapath(async (t, datapath) => {
           `flow ${n} lives`,
         );
       }
+    },
+  );
+
+  await t.test(
+    'in a full table unanswered flows go first, then answered ones, never an assured one',
+    async (t) => {
+      datapath.configure({ slots: 8 });
+      for (let n = 0; n < 8; n++) {
+        if (n < 4) talkLong(datapath, client(10 + n), 5000 + n);
+        else talk(datapath, client(10 + n), 5000 + n, n < 6);
+      }
+      const left = (): string[] =>
+        datapath
+          .flows()
+          .map(({ original }) => original.split(' ')[1]!)
+          .sort();
+
+      // each new one is answered long enough to stay
+      for (const [n, expect] of [
+        ['5000', '5001', '5002', '5003', '5004', '5005'],
+        ['5000', '5001', '5002', '5003', '5004', '5005'],
+        ['5000', '5001', '5002', '5003'],
+        ['5000', '5001', '5002', '5003'],
+      ].entries()) {
+        talkLong(datapath, CLIENT, 6000 + n);
+        const old = left().filter((port) => port < '6000');
+        if (n % 2 === 1) t.strictSame(old, expect, `after new flow ${n + 1}`);
+        t.strictSame(left().filter((port) => port >= '6000').length, n + 1);
+      }
+
+      t.equal(walk(datapath, 'out', query(CLIENT2, 7000)).verdict, 'drop', 'all that is left is assured');
+      t.strictSame(datapath.counters(), { CREATED: 12, EVICTED: 4 });
+      t.equal(datapath.keys(), 16);
     },
   );
 
