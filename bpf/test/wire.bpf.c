@@ -26,11 +26,14 @@ enum wire_hook {
 	WIRE_EGRESS,  /* HOOK_EGRESS */
 };
 
-/* What stage a packet of ours is at, in skb->mark; whatever else meets a hook here is dropped. */
+/*
+ * What stage a packet of ours is at, in skb->tc_index: on its way through a veth pair 4.19 resets the mark.
+ * Whatever else meets a hook here is dropped.
+ */
 enum wire_stage {
-	WIRE_SENT = 0x63746e30,	  /* comes in; at egress it turns to leave by `at` */
-	WIRE_TURNED = 0x63746e31, /* leaves */
-	WIRE_LAST = 0x63746e32,	  /* the second packet */
+	WIRE_SENT = 0x7531,   /* comes in; at egress it turns to leave by `at` */
+	WIRE_TURNED = 0x7532, /* leaves */
+	WIRE_LAST = 0x7533,   /* the second packet */
 };
 
 /* What to do; the fixture writes it. */
@@ -105,9 +108,9 @@ int wire_send(struct __sk_buff *skb)
 
 	if (!r)
 		return TC_ACT_SHOT;
-	skb->mark = r->local ? WIRE_TURNED : WIRE_SENT;
+	skb->tc_index = r->local ? WIRE_TURNED : WIRE_SENT;
 	bpf_clone_redirect(skb, r->via, 0);
-	skb->mark = WIRE_LAST;
+	skb->tc_index = WIRE_LAST;
 	bpf_clone_redirect(skb, r->via, 0);
 	return TC_ACT_OK;
 }
@@ -120,15 +123,15 @@ int wire_before(struct __sk_buff *skb)
 
 	if (!r || !a)
 		return TC_ACT_SHOT;
-	if (skb->mark == WIRE_LAST) {
+	if (skb->tc_index == WIRE_LAST) {
 		a->done = r->sequence;
 		return TC_ACT_SHOT;
 	}
-	if (skb->mark == WIRE_SENT && r->hook == WIRE_EGRESS) {
-		skb->mark = WIRE_TURNED;
+	if (skb->tc_index == WIRE_SENT && r->hook == WIRE_EGRESS) {
+		skb->tc_index = WIRE_TURNED;
 		return bpf_redirect(r->at, 0);
 	}
-	if (skb->mark != WIRE_SENT && skb->mark != WIRE_TURNED)
+	if (skb->tc_index != WIRE_SENT && skb->tc_index != WIRE_TURNED)
 		return TC_ACT_SHOT;
 	a->entered = r->sequence;
 	a->refused = 1;

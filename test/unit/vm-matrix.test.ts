@@ -107,8 +107,9 @@ t.test('results go into their rows of the table and leave the others', async (t)
     loadMs: 1234.5,
   };
 
-  recordResults(path, [results('6.1.0-56-amd64', 5, 1), results('4.19.108', 7, 0, facts)]);
-  recordResults(path, [results('6.1.0-57-amd64', 6, 0)]);
+  t.same(recordResults(path, [results('6.1.0-56-amd64', 5, 1), results('4.19.108', 7, 0, facts)]), []);
+  t.notMatch(readFileSync(path, 'utf8'), /earlier run/);
+  t.same(recordResults(path, [results('6.1.0-57-amd64', 6, 0)]), ['4.19.108'], 'the row that is kept');
 
   const text = readFileSync(path, 'utf8');
   t.same(
@@ -118,6 +119,7 @@ t.test('results go into their rows of the table and leave the others', async (t)
       '| 6.1.0-57-amd64 | – | – | 6 of 6 | – | – |',
     ],
   );
+  t.match(text, /^Of an earlier run than the others: 4\.19\.108\.$/m);
   t.match(text, /^# Kernels\n[\s\S]*\nThe end\.\n$/);
   t.match(resultsTable([results('5.10.0', 1, 1)]), /^kernel +flavour[\s\S]*\n5\.10\.0 .* 1 of 2/);
   t.throws(() => recordResults(join(folder, 'none.md'), []), { message: /has no place for the table/ });

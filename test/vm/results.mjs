@@ -41,7 +41,12 @@ export function resultsTable(results) {
   return rows.map((cells) => cells.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()).join('\n');
 }
 
-/** Puts the results into the table between the marks of a document. @throws {Error} if it has no marks */
+/**
+ * Puts the results into the table between the marks of a document.
+ *
+ * @returns {string[]} the kernels whose rows are of an earlier run
+ * @throws {Error} if it has no marks
+ */
 export function recordResults(path, results) {
   const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
@@ -53,7 +58,11 @@ export function recordResults(path, results) {
     .map((line) => line.slice(2, -2).split(' | '));
   const fresh = results.map(row);
   const replaced = new Set(fresh.map(([kernel]) => series(kernel)));
-  const rows = [...old.filter(([kernel]) => !replaced.has(series(kernel))), ...fresh].sort(bySeries);
+  const kept = old.filter(([kernel]) => !replaced.has(series(kernel)));
+  const rows = [...kept, ...fresh].sort(bySeries);
   const table = [COLUMNS, COLUMNS.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-  writeFileSync(path, `${text.slice(0, begin)}${BEGIN}\n\n${table}\n\n${text.slice(end)}`);
+  const names = kept.map(([kernel]) => kernel);
+  const note = names.length > 0 ? `\nOf an earlier run than the others: ${names.join(', ')}.\n` : '';
+  writeFileSync(path, `${text.slice(0, begin)}${BEGIN}\n\n${table}\n${note}\n${text.slice(end)}`);
+  return names;
 }

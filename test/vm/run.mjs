@@ -3,8 +3,10 @@
 // "N passed, N failed". A kernel that does not boot is a failure.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { testHang } from './hang.mjs';
 import { machines, runMachine } from './machine.mjs';
 import { recordResults, resultsTable } from './results.mjs';
 import { testFiles } from './suite.mjs';
@@ -16,7 +18,8 @@ Runs the tests in virtual machines, on all kernels of test/vm/kernels.json or th
 
   --ci             only the oldest and the newest of Debian's kernels
   --match REGEXP   only test files whose path matches
-  --jobs N         so many machines at a time (default 1)
+  --debian         Debian's kernels too, where VMTEST_KERNEL names others
+  --jobs N         so many machines at a time (default: one for each processor, at most 4)
   --limit SECONDS  for each machine (default 1500 emulated, 600 with KVM)
   --update         fetch the newest kernels, also where there are some
   --record         write the results into the table of docs/kernels.md
@@ -44,7 +47,8 @@ function options() {
       options: {
         ci: { type: 'boolean', default: false },
         match: { type: 'string' },
-        jobs: { type: 'string', default: '1' },
+        debian: { type: 'boolean', default: false },
+        jobs: { type: 'string' },
         limit: { type: 'string' },
         update: { type: 'boolean', default: false },
         record: { type: 'boolean', default: false },
@@ -60,10 +64,9 @@ function options() {
 function plan({ values, positionals }) {
   const { kernels, supplied } = knownKernels();
   const paths = (process.env.VMTEST_KERNEL ?? '').split(':').filter(Boolean);
-  if (paths.length > 0) {
-    for (const path of paths) if (!existsSync(path)) fail(`VMTEST_KERNEL: there is no ${path}`, 2);
-    return { targets: paths.map((path) => suppliedTarget(path, process.env.VMTEST_MODULES)), notes: [] };
-  }
+  for (const path of paths) if (!existsSync(path)) fail(`VMTEST_KERNEL: there is no ${path}`, 2);
+  const given = paths.map((path) => suppliedTarget(path, process.env.VMTEST_MODULES));
+  if (given.length > 0) return { targets: values.debian ? [...given, ...debianTargets([], values)] : given, notes: [] };
   const notes = [`not run: ${supplied.join(' and ')}, of which Debian has no packages; VMTEST_KERNEL=/path/to/bzImage runs them`];
   let names = [...positionals, ...(process.env.KERNEL ?? '').split(/[\s,]+/).filter(Boolean)];
   if (values.ci && names.length === 0) {
@@ -146,7 +149,11 @@ async function main() {
       outcomes.push(await runTarget(target, { vmtest, limitSeconds }));
     }
   };
-  await Promise.all(Array.from({ length: Math.max(1, Number(given.values.jobs) || 1) }, worker));
+  const jobs = Math.max(1, Number(given.values.jobs) || Math.min(4, availableParallelism()));
+  const workers = Array.from({ length: jobs }, worker);
+  // it halts its processor: no machine beside it is slower for it
+  const hang = given.values.match ? { passed: 0, failed: 0 } : await testHang({ vmtest, say: (line) => console.log(line) });
+  await Promise.all(workers);
 
   mkdirSync('.vm/results', { recursive: true });
   for (const { target, results } of outcomes) {
@@ -154,10 +161,17 @@ async function main() {
   }
   const complete = outcomes.flatMap(({ results }) => (results?.complete ? [results] : []));
   console.log(resultsTable(complete));
-  if (given.values.record && complete.length > 0) recordResults('docs/kernels.md', complete);
-  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
-  const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
+  if (given.values.record && complete.length > 0) {
+    const kept = recordResults('docs/kernels.md', complete);
+    if (kept.length > 0) console.log(`# docs/kernels.md keeps the rows of an earlier run for ${kept.join(', ')}`);
+  }
+  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, hang.passed);
+  const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, hang.failed);
   for (const { fault } of outcomes) if (fault) console.log(`not ok - ${fault}`);
+  for (const { target, results, seconds, passed, failed } of outcomes) {
+    const kernel = results ? `kernel ${results.kernel}` : 'no kernel';
+    console.log(`# ${target.name}: ${kernel}, ${passed} passed, ${failed} failed, ${(seconds / 60).toFixed(1)} min`);
+  }
   if (interrupted) console.log('interrupted: not all kernels ran');
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = interrupted || failed > 0 || passed === 0 ? 1 : 0;
