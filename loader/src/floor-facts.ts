@@ -16,6 +16,17 @@ export const LAST_HELPER = helperId('skb_ancestor_cgroup_id');
 /** The last of enum bpf_map_type, include/uapi/linux/bpf.h. */
 export const LAST_MAP_TYPE = mapTypeNumber('reuseport_sockarray');
 
+/**
+ * Kinds of BTF since 4.19 (BTF_KIND_*, include/uapi/linux/btf.h) that an object can do without. Functions, variables
+ * and sections are later ones, too (5.0 and 5.2), but clang tells of them always and every libbpf hides them.
+ */
+export const NEWER_BTF_KINDS = {
+  float: 'Linux 5.13',
+  decl_tag: 'Linux 5.16',
+  type_tag: 'Linux 5.17',
+  enum64: 'Linux 6.0',
+} as const;
+
 const NUMA_NODE = 1 << 2;
 const STACK_BUILD_ID = 1 << 5;
 const ACCESS = MapFlag.RDONLY | MapFlag.WRONLY;

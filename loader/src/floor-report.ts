@@ -19,7 +19,8 @@ export type FloorRule =
   | 'extern'
   | 'core-relocation'
   | 'map-type'
-  | 'map-flags';
+  | 'map-flags'
+  | 'btf-kind';
 
 export interface Violation {
   rule: FloorRule;

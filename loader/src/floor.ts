@@ -10,6 +10,7 @@
  * else. CO-RE relocations are another matter: they need the kernel's own BTF, which 4.19 has not.
  */
 
+import type { Btf } from './btf.js';
 import { type BtfExt, readBtfExt } from './btf-ext.js';
 import { readBtf } from './btf-parser.js';
 import { walk } from './control-flow.js';
@@ -23,6 +24,7 @@ import {
   MAX_FRAMES,
   MAX_INSTRUCTIONS,
   MAX_STACK,
+  NEWER_BTF_KINDS,
   sectionProgramType,
 } from './floor-facts.js';
 import { newerInstruction, newerReference } from './floor-instructions.js';
@@ -58,6 +60,7 @@ export function checkFloor(elf: ElfObject): Violation[] {
   const check = new FloorCheck(elf, btf && readBtfExt(elf, btf));
   for (const program of programs) check.program(program);
   for (const map of btf === undefined ? [] : readMapSpecs(btf)) check.map(map, programs);
+  if (btf !== undefined) check.types(btf);
   return check.violations;
 }
 
@@ -117,6 +120,16 @@ class FloorCheck {
       add('map-flags', `flags 0x${(extra >>> 0).toString(16)} are not for ${map.typeName} in Linux 4.19`);
     if (map.typeName === 'lpm_trie' && (map.flags & MapFlag.NO_PREALLOC) === 0) {
       add('map-flags', 'an lpm_trie needs BPF_F_NO_PREALLOC');
+    }
+  }
+
+  /** By name only: types have no lines. */
+  types(btf: Btf): void {
+    for (const [kind, since] of Object.entries(NEWER_BTF_KINDS)) {
+      for (const { name } of btf.ofKind(kind as keyof typeof NEWER_BTF_KINDS)) {
+        const message = `type "${name}" is of the BTF kind ${kind}, since ${since}`;
+        this.violations.push({ rule: 'btf-kind', message });
+      }
     }
   }
 

@@ -152,6 +152,20 @@ t.test('maps of later types and flags are found, with their first use', async (t
   ]);
 });
 
+t.test('kinds of BTF that came later are found, with the type', async (t) => {
+  const violations = checkFloor(await fixtureElf('floor/btf-kind'));
+
+  t.strictSame(
+    violations.map(({ rule, message }) => [rule, message]),
+    [
+      ['btf-kind', 'type "float" is of the BTF kind float, since Linux 5.13'],
+      ['btf-kind', 'type "told" is of the BTF kind decl_tag, since Linux 5.16'],
+      ['btf-kind', 'type "pointed" is of the BTF kind type_tag, since Linux 5.17'],
+      ['btf-kind', 'type "wide" is of the BTF kind enum64, since Linux 6.0'],
+    ],
+  );
+});
+
 t.test('the facts of 4.19 are those of its headers', async (t) => {
   t.equal(LAST_HELPER, 83);
   t.equal(helperName(83), 'bpf_skb_ancestor_cgroup_id (83)');

@@ -4,13 +4,16 @@ import t from 'tap';
 import { BpfMap, BpfObject, LayoutError, MapFlag } from '../src/index.js';
 import { catchError } from './helpers/catch-error.js';
 import { compileFixture } from './helpers/compile-fixture.js';
+import { lacking } from './helpers/lacking.js';
+
+const skip = lacking('mmap');
 
 function create(valueSize: number, maxEntries: number): BpfMap {
   const flags = MapFlag.MMAPABLE;
   return BpfMap.create({ type: 'array', name: 'mapped', keySize: 4, valueSize, maxEntries, flags });
 }
 
-t.test('mapped memory shows what a program writes', async (t) => {
+t.test('mapped memory shows what a program writes', { skip }, async (t) => {
   using object = BpfObject.open(compileFixture('maps'));
   object.load();
   using memory = object.map('counters').map.mmap();
@@ -21,7 +24,7 @@ t.test('mapped memory shows what a program writes', async (t) => {
   t.same([...counters], [3n, 300n, 0n, 0n]);
 });
 
-t.test('what is written to mapped memory is in the map', async (t) => {
+t.test('what is written to mapped memory is in the map', { skip }, async (t) => {
   using map = create(12, 1000);
   using memory = map.mmap();
 
@@ -31,7 +34,7 @@ t.test('what is written to mapped memory is in the map', async (t) => {
   t.same(map.get(Buffer.from(new Uint32Array([999]).buffer)), Buffer.from('000000000102030400000000', 'hex'));
 });
 
-t.test('a part of a map can be mapped', async (t) => {
+t.test('a part of a map can be mapped', { skip }, async (t) => {
   using map = create(8, 2048);
   const key = Buffer.from(new Uint32Array([512]).buffer);
   using memory = map.mmap(4096, 16);
@@ -44,7 +47,7 @@ t.test('a part of a map can be mapped', async (t) => {
   t.throws(() => map.mmap(8 * 2048), LayoutError);
 });
 
-t.test('memory that was closed reads zeros and cannot be asked for', async (t) => {
+t.test('memory that was closed reads zeros and cannot be asked for', { skip }, async (t) => {
   using map = create(8, 4);
   const memory = map.mmap();
   const kept = memory.buffer;
@@ -62,7 +65,7 @@ t.test('memory that was closed reads zeros and cannot be asked for', async (t) =
   );
 });
 
-t.test('addresses are given back when nobody can reach them any more', async (t) => {
+t.test('addresses are given back when nobody can reach them any more', { skip }, async (t) => {
   const index = new URL('../src/index.js', import.meta.url).href;
   const script = `
     import { readFileSync } from 'node:fs';

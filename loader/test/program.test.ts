@@ -3,6 +3,7 @@ import t from 'tap';
 import { BpfMap, BpfObject, BpfProgram, TypedMap, u32, u64 } from '../src/index.js';
 import { catchError } from './helpers/catch-error.js';
 import { compileFixture } from './helpers/compile-fixture.js';
+import { lacking } from './helpers/lacking.js';
 
 const object = BpfObject.open(compileFixture('maps'));
 object.load();
@@ -30,7 +31,8 @@ t.test('repeat runs it that often and averages the time', async (t) => {
   t.ok(durationNs > 0 && durationNs < 100_000, `${durationNs} ns`);
 });
 
-t.test('the context goes in and comes out', async (t) => {
+// since Linux 5.2, as global data
+t.test('the context goes in and comes out', { skip: lacking('global-data') }, async (t) => {
   // struct __sk_buff: mark is the third of its 32-bit fields
   const context = Buffer.alloc(192);
   context.writeUInt32LE(37, 8);
@@ -59,7 +61,7 @@ t.test('results of earlier runs stay as they were', async (t) => {
   t.same(first.data, Buffer.alloc(60, 1));
 });
 
-t.test('live frames run through XDP', async (t) => {
+t.test('live frames run through XDP', { skip: lacking('live-frames') }, async (t) => {
   const result = object
     .program('drop_frames')
     .testRun({ data: packet, liveFrames: true, repeat: 1000, batchSize: 32 });
@@ -75,7 +77,7 @@ t.test('what the kernel refuses is explained', async (t) => {
   );
   t.match(
     catchError(() => countPackets.testRun({ data: packet, liveFrames: true })).message,
-    /EINVAL.*LiveFrames needs Linux 5\.18/,
+    /(EINVAL|E2BIG).*LiveFrames needs Linux 5\.18/,
   );
 });
 
@@ -107,8 +109,13 @@ t.test('mapIds are the maps that the program uses', async (t) => {
     return map.name;
   });
 
-  t.equal(names.length, 2);
-  t.ok(names.includes('counters') && names.some((name) => name.endsWith('.rodata')), names.join());
+  t.ok(names.includes('counters'), names.join());
+  if (!lacking('global-data', 'mmap'))
+    t.ok(
+      names.some((name) => name.endsWith('.rodata')),
+      names.join(),
+    );
+  t.equal(new Set(names).size, names.length, 'each once');
 });
 
 t.test('a map is no program', async (t) => {

@@ -32,6 +32,9 @@ environment:
   VM_SLOW=N                   stretches time limits inside (default 20 emulated, 1 with KVM)
 `;
 
+/** Objects of the loader's tests. */
+const FIXTURES = 'build/vm/fixtures';
+
 /** What a machine reads from the repository; a copy, so that a build meanwhile does not change it. */
 const SNAPSHOT = ['dist', 'loader/dist', 'build/bpf', 'build/vm'];
 
@@ -87,6 +90,8 @@ function setUp() {
 /** The objects of test/vm/, compiled here: clang is slow under emulation. */
 async function compileObjects() {
   const { compileBpf } = await import('libbpf-ts');
+  const { buildFixtures } = await import('../../loader/dist/test/helpers/compile-fixture.js');
+  buildFixtures(resolve(FIXTURES));
   await compileBpf({ source: 'test/vm/smoke.bpf.c', flavour: { name: 'floor', cpu: 'v2' }, outDir: resolve('build/vm') });
 }
 
