@@ -18,26 +18,31 @@ enum call {
 	CALL_NEW_EGRESS = 8,
 	CALL_CREATE_INGRESS = 10, /* a slot; an untranslated flow is complete with it */
 	CALL_CREATE_EGRESS = 12,
-	CALL_JUDGE_EGRESS = 14,	 /* a flow born at ingress meets its outgoing interface */
+	CALL_JUDGE_EGRESS =
+		14, /* a flow born at ingress met its outgoing interface: its successor is ready */
 	CALL_ERROR_INGRESS = 16, /* ICMP errors */
 	CALL_ERROR_EGRESS = 18,
-	CALL_CLAIM_INGRESS = 20, /* an outside port and the keys */
+	CALL_CLAIM_INGRESS = 20, /* what the rule asks for; with the port that is free as a rule, all of it */
 	CALL_CLAIM_EGRESS = 22,
 	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
 	CALL_OPTIONS_EGRESS = 26,
-	CALL_REAP = 28,	 /* ends one flow, then back to the program that met it */
-	CALL_EVENT = 30, /* tells of a flow that is new or has changed; the packet's last program */
-	CALL_DROP = 32,	 /* tells of a dropped packet; its last program */
+	CALL_REAP = 28,		  /* ends one flow, then back to the program that met it */
+	CALL_SEARCH = 30,	  /* the port that was asked for is taken: another one */
+	CALL_EVENT = 32,	  /* tells of a flow that is new or has changed; the packet's last program */
+	CALL_DROP = 34,		  /* tells of a dropped packet; its last program */
+	CALL_COMMIT_INGRESS = 36, /* the keys of the flow that SEARCH has found a port for */
+	CALL_COMMIT_EGRESS = 38,
 };
 
 enum hop_flags {
-	HOP_LOCAL = 1 << 0,	    /* the original tuple's key carries KEY_LOCAL */
-	HOP_MASQUERADE = 1 << 1,    /* source: the interface's own address */
-	HOP_UPPER = 1 << 2,	    /* the hook is on an interface whose lower ones are attached too */
-	HOP_OPTIONS = 1 << 3,	    /* the TCP options have been read */
-	HOP_EVICT = 1 << 4,	    /* REAP may end a flow that has seen no reply */
-	HOP_CHANGED = 1 << 5,	    /* JUDGE has changed the flow: an event is due */
+	HOP_LOCAL = 1 << 0,	 /* the original tuple's key carries KEY_LOCAL */
+	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
+	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
+	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
+	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply; for SEARCH: that is closed */
+	HOP_AT_INGRESS = 1 << 5, /* for programs that serve both hooks */
 	HOP_EVICT_REPLIED = 1 << 6, /* REAP may end any flow that is not assured */
+	HOP_JUDGE = 1 << 7,	    /* the flow is there, and gets a successor */
 };
 
 /* skb->cb, word by word. */
@@ -46,10 +51,10 @@ struct hop {
 			(8): scale, enum tcp_option_flags */
 	__u32 rule;  /* low half: 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where
 			the search goes on. High half: low half of the slot that REAP is for */
-	__u32 seed;  /* of the port search */
-	__u32 slot;  /* 1 + slot claimed already */
-	__u32 tries; /* low half: of the port search so far. High half: high half of the slot that REAP is
-			for. In a hook the whole word: the TCP options' highest SACK edge */
+	__u32 attempt; /* of the places to translate to that the rule allows */
+	__u32 slot;    /* 1 + slot claimed already */
+	__u32 tries;   /* low half: of the port search so far. High half: high half of the slot that REAP is
+			  for. In a hook the whole word: the TCP options' highest SACK edge */
 };
 
 inline_ __u32 hop_l2(const struct __sk_buff *skb)
@@ -121,7 +126,7 @@ inline_ void hop_event(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 /* What REAP does for a sweep, which it does not go back to. */
 enum { REAP_FOR_SWEEP = CALL_INGRESS };
 
-/* Has a flow ended; `back`: who asks, and goes on behind it. */
+/* Has a flow ended; `back`: who asks, and goes on behind it: CALL_SEARCH at most. */
 inline_ void hop_reap(struct __sk_buff *skb, __u32 slot, enum call back, const bool v6)
 {
 	skb->cb[0] = (skb->cb[0] & ~0xf0) | (__u32)back << 3;

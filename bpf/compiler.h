@@ -17,13 +17,16 @@
  * fit is continued by a tail call or by running the program again.
  * CTNAT_FETCH: an atomic addition says what was there before it (5.12).
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
+ *
+ * PORT_LOOK_STEP: ports looked at before a pass asks whether one of them was free; there are the fewer ways
+ * through the pass for the verifier.
  */
 #ifdef CTNAT_LOOPS
 #define UNROLL_LONG
-enum { SWEEP_SCAN_STEP = 256, SLOT_SCAN_STEP = 64, PORT_SCAN_STEP = 48 };
+enum { SWEEP_SCAN_STEP = 256, SLOT_SCAN_STEP = 64, PORT_SCAN_STEP = 1024, PORT_LOOK_STEP = 8 };
 #else
 #define UNROLL_LONG UNROLL
-enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 6 };
+enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6 };
 #endif
 #define UNROLL _Pragma("clang loop unroll(full)")
 

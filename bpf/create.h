@@ -11,228 +11,12 @@
 #ifndef CTNAT_CREATE_H
 #define CTNAT_CREATE_H
 
-#include "conntrack.h"
-#include "plan.h"
-#include "translate.h"
+#include "hook.h"
+#include "ports.h"
 
-enum { EEXIST = 17 };
-
-/* Passes of a search before it gives up; with SLOT_PASSES and RACE_RETRIES they stay below 32 tail calls. */
-enum { PORT_PASSES = 12, RACE_RETRIES = 6 };
-
-enum search {
-	SEARCH_FOUND,
-	SEARCH_AGAIN,	  /* this pass is used up */
-	SEARCH_REAP,	  /* a port's flow is over: once it is gone, the pass can be done again */
-	SEARCH_EXHAUSTED, /* the whole range is in use */
-	SEARCH_FAILED,	  /* the map refused */
-};
-
-/* Primes above 2^15, so that at most one multiple of each is a port range's size. */
-inline_ __u32 port_stride(__u32 seed, __u32 size)
-{
-	__u32 prime;
-
-	switch (seed & 7) {
-	case 0:
-		prime = 33013;
-		break;
-	case 1:
-		prime = 36007;
-		break;
-	case 2:
-		prime = 40009;
-		break;
-	case 3:
-		prime = 44017;
-		break;
-	case 4:
-		prime = 48017;
-		break;
-	case 5:
-		prime = 52009;
-		break;
-	case 6:
-		prime = 57037;
-		break;
-	default:
-		prime = 62003;
-		break;
-	}
-	return prime == size ? 1 : prime;
-}
-
-/* A search for an outside port: what stays the same from try to try. */
-struct port_walk {
-	union tuple_key key; /* of the reply tuple, all but the ports */
-	__u32 size;
-	__u32 stride;
-	__u32 offset;	/* of the next port in the range */
-	__be16 service; /* the other side's port */
-	__u32 above;	/* 1: the other side's address is the higher one */
-	__u32 equal;
-	__u32 ports; /* 0: an identifier serves as both */
-};
-
-/* Puts a port into the key; returns whether the reply tuple's source is endpoint 1. */
-inline_ bool port_walk_set(struct port_walk *w, __be16 port, const bool v6)
-{
-	__be16 service = w->ports ? w->service : port;
-	bool high = w->above | (w->equal & (service > port));
-	__be16 *slots = v6 ? w->key.v6.port : w->key.v4.port;
-
-	slots[0] = high ? port : service;
-	slots[1] = high ? service : port;
-	return high;
-}
-
-inline_ __be16 port_walk_next(struct port_walk *w, const struct plan *plan)
-{
-	__be16 port = bpf_htons(plan->port_min + w->offset);
-
-	w->offset += w->stride;
-	if (w->offset >= w->size)
-		w->offset -= w->size;
-	return port;
-}
-
-/* The slot of a flow past its deadline; SLOT_NONE: the flow is alive, or going already. */
-inline_ __u32 flow_if_expired(const struct tuple_ref *held, __u32 now, const bool v6)
-{
-	__u32 slot = held->slot;
-	const struct flow *f = flow_at(slot, v6);
-
-	return f && f->gen == held->gen && tick_before(read_once(f->deadline), now) ? slot : SLOT_NONE;
-}
-
-/*
- * The first choice: the port that the flow has already, or a rule asks for. Here alone the reply may turn
- * out to be just what an untranslated flow's would be; then one key stands for both directions. `local`: that
- * one is taken, which is why the flow is here.
- */
-inline_ int port_claim_first(struct port_walk *w, const struct plan *plan, const struct packet *p,
-			     struct tuple_ref *ref, bool local, bool *plain, const bool v6)
-{
-	const struct tuple6 *reply = &plan->reply;
-	bool same = address_equal(reply->saddr, p->tuple.daddr, v6) &&
-		    address_equal(reply->daddr, p->tuple.saddr, v6) && reply->sport == p->tuple.dport &&
-		    reply->dport == p->tuple.sport;
-	bool high = port_walk_set(w, reply->dport, v6);
-
-	if (same && local)
-		return -EEXIST;
-	*plain = same;
-	if (same) { /* named by the original tuple, which is the reply reversed */
-		high = !high && !(w->equal && reply->sport == reply->dport);
-		ref->form = FORM_ORIGINAL | FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
-	} else {
-		ref->form = FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
-	}
-	return tuple_claim(&w->key, ref, v6);
-}
-
-/* Looks for a key of this pass whose flow is over. SEARCH_FOUND: one has just become free. */
-inline_ enum search port_find_expired(struct port_walk *w, const struct plan *plan, __u32 now, __u32 *victim,
-				      const bool v6)
-{
-	struct tuple_ref *held;
-	__u32 slot;
-
-	UNROLL_LONG
-	for (int i = 0; i < PORT_SCAN_STEP; i++) {
-		port_walk_set(w, port_walk_next(w, plan), v6);
-		held = tuple_find(&w->key, v6);
-		if (!held)
-			return SEARCH_FOUND;
-		slot = flow_if_expired(held, now, v6);
-		if (slot != SLOT_NONE) {
-			*victim = slot;
-			return SEARCH_REAP;
-		}
-	}
-	return SEARCH_AGAIN;
-}
-
-/*
- * Finds an outside port and claims the reply tuple. First the port that was asked for, then the range from
- * a random start by a random stride that is prime to its size: it comes by every port once, and does not
- * walk along the runs of used ports that a stride of 1 grows. Ports of flows past their deadline are free:
- * SEARCH_REAP names the flow that is to be ended for that.
- */
-inline_ enum search port_search(struct __sk_buff *skb, struct plan *plan, const struct packet *p,
-				struct tuple_ref *ref, __u32 now, __u32 zero, bool local, bool *plain,
-				__u32 *victim, const bool v6)
-{
-	__u32 seed = skb->cb[2], tries = hop_tries(skb), begin;
-	struct tuple6 *reply = &plan->reply;
-	bool first_is_dead = false;
-	enum search expired;
-	struct port_walk w;
-	int err;
-
-	*plain = false;
-	w.size = (__u32)plan->port_max - plan->port_min + 1;
-	w.ports = proto_has_ports(p->proto);
-	w.service = reply->sport;
-	w.above = address_above(reply->saddr, reply->daddr, v6);
-	w.equal = address_equal(reply->saddr, reply->daddr, v6);
-	blur(w.above, zero);
-	blur(w.equal, zero);
-	blur(w.ports, zero);
-	if (!w.ports)
-		reply->sport = reply->dport;
-	tuple_key(&w.key, reply, p->proto, kind_key_flags(p->kind), 0, v6);
-	if (!seed) {
-		seed = bpf_get_prandom_u32() | 1;
-		skb->cb[2] = seed;
-		if (plan->keep_first) {
-			struct tuple_ref *held;
-
-			err = port_claim_first(&w, plan, p, ref, local, plain, v6);
-			if (!err)
-				return SEARCH_FOUND;
-			if (err != -EEXIST)
-				return SEARCH_FAILED;
-			*plain = false;
-			held = tuple_find(&w.key, v6);
-			first_is_dead = held && flow_if_expired(held, now, v6) != SLOT_NONE;
-		}
-	}
-	w.stride = port_stride(seed >> 1, w.size) % w.size;
-	begin = ((seed >> 4) + tries * w.stride) % w.size;
-	if (first_is_dead) {
-		/* below its flow is torn down, and the next pass asks for the port again */
-		begin = (__u32)bpf_ntohs(reply->dport) - plan->port_min;
-		skb->cb[2] = 0;
-		goto reclaim;
-	}
-	w.offset = begin;
-	UNROLL_LONG
-	for (int i = 0; i < PORT_SCAN_STEP; i++) {
-		__be16 port = port_walk_next(&w, plan);
-
-		ref->form = FORM_REPLY | (port_walk_set(&w, port, v6) ? FORM_SOURCE_HIGH : 0);
-		err = tuple_claim(&w.key, ref, v6);
-		if (!err) {
-			reply->dport = port;
-			if (!w.ports)
-				reply->sport = port;
-			skb->cb[4] = tries + i + 1;
-			return SEARCH_FOUND;
-		}
-	}
-	if (err != -EEXIST)
-		return SEARCH_FAILED;
-reclaim:
-	w.offset = begin;
-	expired = port_find_expired(&w, plan, now, victim, v6);
-	if (expired == SEARCH_AGAIN && !first_is_dead)
-		tries += PORT_SCAN_STEP;
-	skb->cb[4] = tries;
-	if (expired == SEARCH_REAP)
-		return SEARCH_REAP;
-	return tries >= w.size ? SEARCH_EXHAUSTED : SEARCH_AGAIN;
-}
+/* Passes of a search before it gives up: with what comes before and behind them they stay below 32 tail
+ * calls. */
+enum { PORT_PASSES = 22, RACE_RETRIES = 6 };
 
 /* Fills a claimed slot, all but the reply tuple. */
 inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags,
@@ -255,6 +39,124 @@ inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __
 	f->path[0] = 0;
 	f->path[1] = 0;
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &p->tuple, v6);
+}
+
+/* Gives everything back and ends the packet. */
+inline_ int create_fail(struct __sk_buff *skb, struct flow *f, const enum hook_dir at, enum reason reason)
+{
+	slot_abandon(f);
+	return verdict_drop(skb, at, reason);
+}
+
+/* Whether the flow is to be translated, by what NEW left in the packet. */
+inline_ bool hop_translates(const struct __sk_buff *skb)
+{
+	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE));
+}
+
+/*
+ * The packet is its flow's first; the flow is complete. Where somebody listens, its event goes before its
+ * publication, and so before that of its end.
+ */
+inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot, __u16 gen,
+			  const struct settings *s, const enum hook_dir at, const bool v6)
+{
+	enum reason reason = REASON_FORWARDED;
+
+	counter_add(COUNTER_CREATED, 1);
+	flow_count(f, CT_DIR_ORIGINAL, p->length);
+	if (translate(skb, p, f, gen, CT_DIR_ORIGINAL, at, v6))
+		tag_packet(skb, f, slot, at, hop_flags(skb) & HOP_UPPER);
+	else
+		reason = REASON_DROP_REWRITE;
+	blur(reason, s->zero);
+	if (unlikely(s->events[EVENT_NEW]))
+		hop_event(skb, EVENT_NEW, slot, gen, reason, at, v6);
+	slot_publish(f);
+	return verdict_end(skb, at, reason);
+}
+
+/* Another CPU was first with the same flow: this packet is its second. */
+inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_dir at, const bool v6)
+{
+	slot_abandon(f);
+	counter_add(COUNTER_CLASH_JOINED, 1);
+	if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
+		hop_go(skb, call_again(at, hop_flags(skb) & HOP_LOCAL), v6);
+	return verdict_drop(skb, at, REASON_DROP_RACE);
+}
+
+/* Step 1, and for an untranslated flow all of it. The slot may have been another flow's until REAP ended it.
+ */
+inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3], passes, saving, victim, ifindex = skb->ifindex;
+	struct settings *s = settings_get();
+	struct tuple_ref ref = {};
+	union tuple_key key;
+	struct tuple6 reply;
+	struct packet p;
+	struct flow *f;
+	__u8 flags = (at == HOOK_INGRESS ? FLOW_AT_INGRESS : 0) |
+		     (hop_flags(skb) & HOP_LOCAL ? FLOW_LOCAL_KEY : 0);
+	bool high;
+	int verdict;
+
+	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+		verdict = s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
+		goto unused;
+	}
+	passes = (skb->cb[0] >> 8) & 0xff;
+	if (slot--) {
+		/* REAP has claimed it */
+		skb->cb[3] = 0;
+	} else {
+		slot = slot_search(now, s, passes, &saving, &victim, v6);
+		if (slot == SLOT_NONE) {
+			const enum call create =
+				at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS;
+
+			if (victim != SLOT_NONE && hop_retry(skb, SLOT_PASSES + 1)) {
+				hop_may_evict(skb, saving);
+				hop_reap(skb, victim, create, v6);
+			} else if (hop_retry(skb, SLOT_PASSES)) {
+				hop_go(skb, create, v6);
+			}
+			return verdict_drop(skb, at, REASON_DROP_TABLE_FULL);
+		}
+	}
+	f = flow_at(slot, v6);
+	if (!f)
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	flow_fill(f, &p, ifindex, now, flags, v6);
+	if (!flow_begin(skb, f, &p, now, s))
+		return create_fail(skb, f, at, REASON_DROP_INVALID);
+	if (hop_translates(skb)) {
+		skb->cb[3] = slot + 1;
+		hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
+		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+	}
+	ref.slot = slot;
+	ref.gen = f->gen;
+	high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), 0, v6);
+	ref.form = FORM_ORIGINAL | FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
+	tuple_reverse(&reply, &p.tuple, v6);
+	flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
+	write_once(f->status, CT_CONFIRMED);
+	barrier_compiler();
+	switch (tuple_claim(&key, &ref, v6)) {
+	case 0:
+		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
+	case -EEXIST:
+		return create_join(skb, f, at, v6);
+	default:
+		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	}
+unused:
+	f = slot-- ? flow_at(slot, v6) : NULL;
+	if (f)
+		slot_abandon(f);
+	return verdict;
 }
 
 #endif

@@ -4,6 +4,7 @@
  * situation needs; the loader puts each under its index into the calls map by its name here:
  * call_NAME4 and call_NAME6 for CALL_NAME.
  */
+#include "claim.h"
 #include "event.h"
 #include "hook.h"
 #include "icmp_error.h"
@@ -88,6 +89,18 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_claim_egress##suffix(struct __sk_buff *skb)                                       \
 	{                                                                                                    \
 		return claim_flow(skb, HOOK_EGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_search##suffix(struct __sk_buff *skb)                                             \
+	{                                                                                                    \
+		return search_flow(skb, v6);                                                                 \
+	}                                                                                                    \
+	SEC("tc") int call_commit_ingress##suffix(struct __sk_buff *skb)                                     \
+	{                                                                                                    \
+		return commit_flow(skb, HOOK_INGRESS, v6);                                                   \
+	}                                                                                                    \
+	SEC("tc") int call_commit_egress##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return commit_flow(skb, HOOK_EGRESS, v6);                                                    \
 	}                                                                                                    \
 	SEC("tc") int call_options_ingress##suffix(struct __sk_buff *skb)                                    \
 	{                                                                                                    \

@@ -8,7 +8,6 @@
 
 #include "calls.h"
 #include "conntrack.h"
-#include "create.h"
 #include "fragments.h"
 #include "translate.h"
 #include "verdict.h"
@@ -157,8 +156,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		reason = REASON_DROP_REWRITE;
 done:
 	blur(reason, s->zero);
-	if (unlikely(flow_look(f) != before || (again && hop_flags(skb) & HOP_CHANGED)) &&
-	    s->events[EVENT_UPDATE])
+	if (unlikely(flow_look(f) != before) && s->events[EVENT_UPDATE])
 		hop_event(skb, EVENT_UPDATE, slot, gen, reason, at, v6);
 	return verdict_end(skb, at, reason);
 miss:

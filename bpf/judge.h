@@ -1,104 +1,109 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * A flow that was born at ingress (a port forward, or one that was not expected to leave by an attached
- * interface) meets an outgoing interface that translates its source: it gets an outside port now, and its
- * keys change their meaning. Done by whoever holds its kill half; a packet that comes meanwhile looks again.
+ * interface) meets an outgoing interface that translates its source. It gets a successor: a slot with the
+ * outside port that CREATE, CLAIM and SEARCH have found for the packet between the hooks. Here the successor
+ * takes over what the flow has been so far, and its keys. Done by whoever holds the flow's kill half; a
+ * packet that comes meanwhile finds the one or the other.
  */
 #ifndef CTNAT_JUDGE_H
 #define CTNAT_JUDGE_H
 
-#include "new.h"
+#include "claim.h"
+
+/* Gives the slot and its outside port back; the packet looks again. */
+inline_ int judge_lost(struct __sk_buff *skb, struct flow *f, const struct tuple6 *reply, const bool v6)
+{
+	union tuple_key key;
+
+	tuple_key(&key, reply, f->proto, flow_key_flags(f), 0, v6);
+	tuple_release(&key, v6);
+	slot_abandon(f);
+	if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
+		hop_go(skb, CALL_EGRESS, v6);
+	return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_RACE);
+}
+
+/* What the flow has been so far. */
+inline_ void flow_inherit(struct flow *to, const struct flow *from)
+{
+	to->deadline = from->deadline;
+	to->created = from->created;
+	to->state = from->state;
+	to->packets[0] = from->packets[0];
+	to->packets[1] = from->packets[1];
+	to->bytes[0] = from->bytes[0];
+	to->bytes[1] = from->bytes[1];
+	to->mark = from->mark;
+	to->zone = from->zone;
+	to->tcp = from->tcp;
+}
 
 inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), l2 = hop_l2(skb), hop = hop_flags(skb), slot, ifindex = skb->ifindex,
-	      tag = skb->tc_index, victim = SLOT_NONE;
-	const enum hook_dir at = HOOK_EGRESS;
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, tag = skb->tc_index;
+	struct flow *f = flow_at(slot, v6), *old;
+	enum reason reason = REASON_FORWARDED;
 	struct settings *s = settings_get();
-	struct tuple6 original, old_reply;
-	union tuple_key key, own;
+	struct tuple6 reply, original;
 	struct tuple_ref *held, ref = {};
+	union tuple_key key;
+	bool high, translated;
 	struct packet p;
-	struct plan plan;
-	struct flow *f;
-	enum search found;
-	bool plain = false, high, translated;
-	enum reason reason;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
-		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	packet_key(&own, &p, tag, false, v6);
-	held = tuple_find(&own, v6);
-	f = held ? flow_at(held->slot, v6) : NULL;
-	if (!f)
-		goto again;
-	slot = held->slot;
-	ref.slot = slot;
-	ref.gen = held->gen;
-	reason = plan_make(&plan, skb, &p, ifindex, at, v6);
-	if (reason)
-		return verdict_drop(skb, at, reason);
-	if (!flow_try_kill(f))
-		goto again;
-	if (!flow_is_live(f, ref.gen, now) || !(f->flags & FLOW_AT_INGRESS)) {
-		flow_unkill(f);
-		goto again;
-	}
-	/* p is the packet between the hooks: its reply tuple is the flow's old one, before the source is
-	 * translated */
-	found = port_search(skb, &plan, &p, &ref, now, s->zero, true, &plain, &victim, v6);
-	if (found == SEARCH_AGAIN || found == SEARCH_REAP) {
-		flow_unkill(f);
-		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES)) {
-			if (found == SEARCH_REAP)
-				hop_reap(skb, victim, CALL_JUDGE_EGRESS, v6);
-			else
-				hop_go(skb, CALL_JUDGE_EGRESS, v6);
-		}
-		found = SEARCH_EXHAUSTED;
-		nat_retries_count(0, true);
-		return verdict_drop(skb, at, REASON_DROP_NO_PORT);
-	}
-	if (found != SEARCH_FOUND) {
-		flow_unkill(f);
-		nat_retries_count(0, true);
-		return verdict_drop(skb, at,
-				    found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
+	if (!f || !s)
+		return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);
+	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+	if (!hook_parse(skb, HOOK_EGRESS, &p, hop_l2(skb), now, s, &verdict, v6))
+		return judge_lost(skb, f, &reply, v6);
+	packet_key(&key, &p, tag, false, v6);
+	held = tuple_find(&key, v6);
+	old = held ? flow_at(held->slot, v6) : NULL;
+	if (!old || old == f || !flow_try_kill(old))
+		return judge_lost(skb, f, &reply, v6);
+	if (!flow_is_live(old, held->gen, now) || !(old->flags & FLOW_AT_INGRESS)) {
+		flow_unkill(old);
+		return judge_lost(skb, f, &reply, v6);
 	}
 	nat_retries_count(hop_tries(skb), false);
-	translated = f->nat != NAT_NONE;
-	flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
-	flow_tuple(f, CT_DIR_REPLY, &old_reply, v6);
-	flow_set_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
-	f->ifindex = ifindex;
-	if (!translated) {
-		/* the one key stood for both directions; the reply's is another one now */
-		f->nat = plan.type;
-		f->rule = plan.rule;
-		high = tuple_key(&key, &original, p.proto, kind_key_flags(p.kind), 0, v6);
-		ref.form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
-		tuple_replace(&key, &ref, v6);
-	} else {
-		/* the old reply's key becomes that of the packet between the hooks */
+	flow_tuple(old, CT_DIR_ORIGINAL, &original, v6);
+	flow_set_tuple(f, CT_DIR_ORIGINAL, &original, v6);
+	flow_inherit(f, old);
+	translated = old->nat != NAT_NONE;
+	blur(translated, s->zero);
+	translated &= 1;
+	f->flags = (f->flags | old->flags) & ~FLOW_AT_INGRESS;
+	ref.slot = slot;
+	ref.gen = f->gen;
+	write_once(f->status, old->status | CT_SRC_NAT);
+	barrier_compiler();
+	if (translated) {
+		f->nat = old->nat;
+		f->rule = old->rule;
 		high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE,
 				 slot & KEY_MIDDLE_SLOT_MASK, v6);
 		ref.form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
 		f->flags |= FLOW_MIDDLE_KEY;
 		tuple_claim(&key, &ref, v6);
-		tuple_key(&key, &old_reply, p.proto, kind_key_flags(p.kind), 0, v6);
+		/* the old reply's: to its flow it was the packet between the hooks, reversed */
+		tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), 0, v6);
 		tuple_release(&key, v6);
 	}
-	flow_set_status(f, CT_SRC_NAT);
-	f->flags &= ~FLOW_AT_INGRESS;
-	flow_unkill(f);
-	skb->cb[0] |= HOP_CHANGED << 16;
-	if (translated) /* the packet passed ingress before the flow had a key of this kind */
-		skb->tc_index = tag | TAG_MIDDLE;
-again:
-	if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
-		hop_go(skb, call_again(at, hop & HOP_LOCAL), v6);
-	return verdict_drop(skb, at, REASON_DROP_RACE);
+	high = tuple_key(&key, &original, p.proto, kind_key_flags(p.kind), 0, v6);
+	ref.form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
+	tuple_replace(&key, &ref, v6);
+	/* the keys are the successor's: nothing but the slot is left to tear down */
+	slot_abandon(old);
+	slot_publish(f);
+	if (translate(skb, &p, f, ref.gen, CT_DIR_ORIGINAL, HOOK_EGRESS, v6))
+		tag_packet(skb, f, slot, HOOK_EGRESS, hop_flags(skb) & HOP_UPPER);
+	else
+		reason = REASON_DROP_REWRITE;
+	blur(reason, s->zero);
+	if (unlikely(s->events[EVENT_UPDATE]))
+		hop_event(skb, EVENT_UPDATE, slot, ref.gen, reason, HOOK_EGRESS, v6);
+	return verdict_end(skb, HOOK_EGRESS, reason);
 }
 
 #endif

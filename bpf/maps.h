@@ -159,6 +159,28 @@ struct {
 	__type(value, __u64);
 } nat_retries SEC(".maps");
 
+/*
+ * What searches for an outside port remember of the ports toward one other side (bpf/ports.h). Two of them
+ * with one hash take the entry from each other, and walk further than they had to.
+ */
+struct port_hint {
+	__u32 tag;     /* whose it is */
+	__u32 walked;  /* ports looked at in order since one became free */
+	__u32 tick;    /* of the last walk */
+	__u16 offset;  /* where the next one goes on */
+	__u16 freed;   /* a port that has become free since, 0: none */
+	__u32 closing; /* 1 + port of a TCP connection that was closed when the walk came by it */
+};
+
+enum { PORT_HINTS_MAX = 4096 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_HINTS_MAX);
+	__type(key, __u32);
+	__type(value, struct port_hint);
+} port_hints SEC(".maps");
+
 /* Where a CPU's search for a free slot goes on: a clock's hand (bpf/slot.h). */
 struct hand {
 	__u32 position;

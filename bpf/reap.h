@@ -9,6 +9,7 @@
 
 #include "calls.h"
 #include "event.h"
+#include "ports.h"
 #include "sweep.h"
 
 /*
@@ -74,14 +75,26 @@ inline_ bool reap_for_sweep(struct __sk_buff *skb, __u32 slot, const struct flow
 	return true;
 }
 
-/* Whether a packet may have its way with such a flow. */
-inline_ bool reap_for_packet(const struct flow *f, bool for_slot, __u32 saving, __u32 now,
-			     enum event_cause *cause, const bool v6)
+/* Whether a closed TCP connection gives its outside port to the flow in the packet's slot. */
+inline_ bool reap_is_closing(struct __sk_buff *skb, const struct flow *f, const bool v6)
+{
+	const struct flow *heir = flow_at(skb->cb[3] - 1, v6);
+
+	return heir && f->proto == IPPROTO_TCP && heir->proto == IPPROTO_TCP &&
+	       flow_is_closing(f, heir->tcp.sender[CT_DIR_ORIGINAL].end);
+}
+
+/* Whether a packet may have its way with such a flow. `saving`: of SEARCH, that a reply saves says that a
+ * closed one is meant. */
+inline_ bool reap_for_packet(struct __sk_buff *skb, const struct flow *f, enum call back, bool for_slot,
+			     __u32 saving, __u32 now, enum event_cause *cause, const bool v6)
 {
 	bool evicted;
 
 	if (!(read_once(f->status) & CT_CONFIRMED) ||
-	    !(for_slot ? flow_gives_way(f, now, saving, 1) : reap_is_expired(f, now)))
+	    !(for_slot ? flow_gives_way(f, now, saving, 1)
+		       : reap_is_expired(f, now) || (back == CALL_SEARCH && saving == CT_SEEN_REPLY &&
+						     reap_is_closing(skb, f, v6))))
 		return false;
 	evicted = for_slot && !flow_is_dead(f, now);
 	if (evicted)
@@ -102,8 +115,9 @@ inline_ int reap(struct __sk_buff *skb, const bool v6)
 
 	skb->cb[0] &= ~((HOP_EVICT | HOP_EVICT_REPLIED) << 16);
 	if (f && flow_try_kill(f)) {
-		ends = back == REAP_FOR_SWEEP ? reap_for_sweep(skb, slot, f, now, &cause, v6)
-					      : reap_for_packet(f, for_slot, saving, now, &cause, v6);
+		ends = back == REAP_FOR_SWEEP
+			       ? reap_for_sweep(skb, slot, f, now, &cause, v6)
+			       : reap_for_packet(skb, f, back, for_slot, saving, now, &cause, v6);
 		if (ends)
 			reap_end(skb, f, slot, cause, v6);
 		else
@@ -123,7 +137,7 @@ inline_ int reap(struct __sk_buff *skb, const bool v6)
 	}
 	return verdict_drop(skb,
 			    back == CALL_NEW_INGRESS || back == CALL_CREATE_INGRESS ||
-					    back == CALL_CLAIM_INGRESS
+					    (hop_flags(skb) & HOP_AT_INGRESS)
 				    ? HOOK_INGRESS
 				    : HOOK_EGRESS,
 			    REASON_DROP_INTERNAL);

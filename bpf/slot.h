@@ -130,6 +130,34 @@ inline_ __u8 flow_key_flags(const struct flow *f)
 	}
 }
 
+/* Which entry of port_hints stands for the ports toward this other side. */
+inline_ __u32 port_hint_hash(const struct tuple6 *reply, __u8 proto, const bool v6)
+{
+	__u32 h = reply->saddr[0] + reply->daddr[0] * 0x9e3779b1 + proto;
+
+	if (v6) {
+		h = (h ^ h >> 15) * 0x85ebca77 + reply->saddr[1] + reply->daddr[1] * 0xc2b2ae3d;
+		h = (h ^ h >> 15) * 0x85ebca77 + reply->saddr[2] + reply->daddr[2] * 0xc2b2ae3d;
+		h = (h ^ h >> 15) * 0x85ebca77 + reply->saddr[3] + reply->daddr[3] * 0xc2b2ae3d;
+	}
+	if (proto_has_ports(proto))
+		h += reply->sport << 8;
+	h = (h ^ h >> 16) * 0x7feb352d;
+	return h ^ h >> 15;
+}
+
+/* A translated flow has gone: whoever looks for a port toward the same other side finds its port. */
+inline_ void port_hint_freed(const struct tuple6 *reply, __u8 proto, const bool v6)
+{
+	__u32 which = port_hint_hash(reply, proto, v6) % PORT_HINTS_MAX;
+	struct port_hint *hint = bpf_map_lookup_elem(&port_hints, &which);
+
+	if (hint) {
+		hint->walked = 0;
+		hint->freed = bpf_ntohs(reply->dport);
+	}
+}
+
 /*
  * Tears down a flow whose kill half the caller holds: both directions and the mapping go, or none
  * (invariant 5). Releases everything.
@@ -149,6 +177,7 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 	if (f->nat != NAT_NONE) {
 		tuple_key(&key, &reply, f->proto, key_flags, f->zone, v6);
 		tuple_release(&key, v6);
+		port_hint_freed(&reply, f->proto, v6);
 		if (f->flags & FLOW_MIDDLE_KEY) {
 			/* source as it came, destination as it leaves */
 			address_copy(original.daddr, reply.saddr, v6);

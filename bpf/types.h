@@ -255,13 +255,15 @@ enum reason {
 	REASON_DROP_FRAGMENT, /* a fragment that can't be matched to its first one may not leave untranslated
 			       */
 	REASON_DROP_NO_PORT,  /* no free external port or identifier */
-	REASON_DROP_NO_ADDRESS, /* the masquerading interface has no address */
-	REASON_DROP_TABLE_FULL, /* no slot is free and no flow that is not assured could give way */
-	REASON_DROP_TUPLE_MAP,	/* the tuple map refused the key */
-	REASON_DROP_CLASH,	/* the packet has the tuple of another flow's translated side */
-	REASON_DROP_REWRITE,	/* the packet could not be rewritten */
-	REASON_DROP_RACE,	/* lost a race with another CPU more often than it may retry */
-	REASON_DROP_INTERNAL,	/* a map or program that must be there is missing */
+	REASON_DROP_NO_ADDRESS,	 /* the masquerading interface has no address */
+	REASON_DROP_TABLE_FULL,	 /* no slot is free and no flow that is not assured could give way */
+	REASON_DROP_TUPLE_MAP,	 /* the tuple map refused the key */
+	REASON_DROP_CLASH,	 /* the packet has the tuple of another flow's translated side */
+	REASON_DROP_REWRITE,	 /* the packet could not be rewritten */
+	REASON_DROP_RACE,	 /* lost a race with another CPU more often than it may retry */
+	REASON_DROP_INTERNAL,	 /* a map or program that must be there is missing */
+	REASON_DROP_PORT_SEARCH, /* the search for a port is not at its end; the flow's next packet goes on
+				    with it */
 	REASON_COUNT = 128,
 };
 

@@ -70,13 +70,13 @@ export const Call = {
   CREATE_INGRESS: 10,
   /** C: CALL_CREATE_EGRESS. */
   CREATE_EGRESS: 12,
-  /** a flow born at ingress meets its outgoing interface (C: CALL_JUDGE_EGRESS) */
+  /** a flow born at ingress met its outgoing interface: its successor is ready (C: CALL_JUDGE_EGRESS) */
   JUDGE_EGRESS: 14,
   /** ICMP errors (C: CALL_ERROR_INGRESS) */
   ERROR_INGRESS: 16,
   /** C: CALL_ERROR_EGRESS. */
   ERROR_EGRESS: 18,
-  /** an outside port and the keys (C: CALL_CLAIM_INGRESS) */
+  /** what the rule asks for; with the port that is free as a rule, all of it (C: CALL_CLAIM_INGRESS) */
   CLAIM_INGRESS: 20,
   /** C: CALL_CLAIM_EGRESS. */
   CLAIM_EGRESS: 22,
@@ -86,10 +86,16 @@ export const Call = {
   OPTIONS_EGRESS: 26,
   /** ends one flow, then back to the program that met it (C: CALL_REAP) */
   REAP: 28,
+  /** the port that was asked for is taken: another one (C: CALL_SEARCH) */
+  SEARCH: 30,
   /** tells of a flow that is new or has changed; the packet's last program (C: CALL_EVENT) */
-  EVENT: 30,
+  EVENT: 32,
   /** tells of a dropped packet; its last program (C: CALL_DROP) */
-  DROP: 32,
+  DROP: 34,
+  /** the keys of the flow that SEARCH has found a port for (C: CALL_COMMIT_INGRESS) */
+  COMMIT_INGRESS: 36,
+  /** C: CALL_COMMIT_EGRESS. */
+  COMMIT_EGRESS: 38,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -456,6 +462,13 @@ export const Reason = {
   DROP_RACE: 73,
   /** a map or program that must be there is missing (C: REASON_DROP_INTERNAL) */
   DROP_INTERNAL: 74,
+  /**
+   * the search for a port is not at its end; the flow's next packet goes on
+   * 				    with it
+   *
+   * C: REASON_DROP_PORT_SEARCH.
+   */
+  DROP_PORT_SEARCH: 75,
   /** C: REASON_COUNT. */
   COUNT: 128,
 } as const;
@@ -1606,6 +1619,73 @@ export const natRuleCodec: Codec<NatRule> = {
   },
 };
 
+/**
+ * What searches for an outside port remember of the ports toward one other side (bpf/ports.h). Two of them
+ * with one hash take the entry from each other, and walk further than they had to.
+ *
+ * C: struct port_hint, 20 bytes.
+ */
+export interface PortHint {
+  /** whose it is (C: tag: u32 at 0) */
+  tag: number;
+  /** ports looked at in order since one became free (C: walked: u32 at 4) */
+  walked: number;
+  /** of the last walk (C: tick: u32 at 8) */
+  tick: number;
+  /** where the next one goes on (C: offset: u16 at 12) */
+  offset: number;
+  /** a port that has become free since, 0: none (C: freed: u16 at 14) */
+  freed: number;
+  /** 1 + port of a TCP connection that was closed when the walk came by it (C: closing: u32 at 16) */
+  closing: number;
+}
+
+/** Where the fields of struct port_hint are, for code that reads bytes in place. */
+export const PORT_HINT = {
+  size: 20,
+  offset: {
+    tag: 0,
+    walked: 4,
+    tick: 8,
+    offset: 12,
+    freed: 14,
+    closing: 16,
+  },
+} as const;
+
+export const portHintLayout: StructShape = {
+  name: 'port_hint',
+  size: 20,
+  fields: [
+    { name: 'tag', offset: 0, type: 'u32' },
+    { name: 'walked', offset: 4, type: 'u32' },
+    { name: 'tick', offset: 8, type: 'u32' },
+    { name: 'offset', offset: 12, type: 'u16' },
+    { name: 'freed', offset: 14, type: 'u16' },
+    { name: 'closing', offset: 16, type: 'u32' },
+  ],
+};
+
+export const portHintCodec: Codec<PortHint> = {
+  size: 20,
+  read: (view, o) => ({
+    tag: view.getUint32(o, LE),
+    walked: view.getUint32(o + 4, LE),
+    tick: view.getUint32(o + 8, LE),
+    offset: view.getUint16(o + 12, LE),
+    freed: view.getUint16(o + 14, LE),
+    closing: view.getUint32(o + 16, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.tag, 0, 4294967295, 'port_hint.tag'), LE);
+    view.setUint32(o + 4, whole(value.walked, 0, 4294967295, 'port_hint.walked'), LE);
+    view.setUint32(o + 8, whole(value.tick, 0, 4294967295, 'port_hint.tick'), LE);
+    view.setUint16(o + 12, whole(value.offset, 0, 65535, 'port_hint.offset'), LE);
+    view.setUint16(o + 14, whole(value.freed, 0, 65535, 'port_hint.freed'), LE);
+    view.setUint32(o + 16, whole(value.closing, 0, 4294967295, 'port_hint.closing'), LE);
+  },
+};
+
 /** The one entry of the settings map. (C: struct settings, 196 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
@@ -2299,6 +2379,7 @@ export const layouts = {
   iface: ifaceLayout,
   metric: metricLayout,
   nat_rule: natRuleLayout,
+  port_hint: portHintLayout,
   settings: settingsLayout,
   sweep_request: sweepRequestLayout,
   tcp_sender: tcpSenderLayout,
@@ -2362,6 +2443,8 @@ export const maps: {
    * C: nat_rules: array, u32 → struct nat_rule.
    */
   readonly nat_rules: MapLayout<number, NatRule>;
+  /** C: port_hints: array, u32 → struct port_hint. */
+  readonly port_hints: MapLayout<number, PortHint>;
   /** C: settings: array, u32 → struct settings. */
   readonly settings: MapLayout<number, Settings>;
   /**
@@ -2508,6 +2591,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: natRuleCodec,
+  },
+  port_hints: {
+    name: 'port_hints',
+    type: 'array',
+    maxEntries: 4096,
+    flags: 0,
+    key: u32Codec,
+    value: portHintCodec,
   },
   settings: {
     name: 'settings',

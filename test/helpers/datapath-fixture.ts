@@ -3,7 +3,15 @@
 // a test run or over an interface (datapath/stepper.ts).
 import { type BpfObject, type BpfProgram, type MapLayout, SyscallError, TypedMap } from 'libbpf-ts';
 import type { Test } from 'tap';
-import { Counter, CtStatus, HookDir, maps, Reason } from '../../src/generated/layouts.gen.js';
+import {
+  Counter,
+  CtStatus,
+  HookDir,
+  maps,
+  Reason,
+  SWEEP_REQUEST,
+  SweepMode,
+} from '../../src/generated/layouts.gen.js';
 import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
 import { loadDatapath } from './datapath/load.js';
 import { enterRouter } from './datapath/network.js';
@@ -80,7 +88,8 @@ export class Datapath {
     for (const name of ['tuples4', 'tuples6', 'fragments4', 'fragments6', 'exempt4', 'exempt6', 'ifaces']) {
       this.#object.map(name).map.clear();
     }
-    for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands']) this.#zero(name);
+    for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints'])
+      this.#zero(name);
     const rules = setup.rules ?? [];
     const interfaces = Object.entries(setup.interfaces ?? DEFAULT_INTERFACES) as [
       InterfaceName,
@@ -156,6 +165,21 @@ export class Datapath {
   /** Entries of the tuple map: keys that lead to flows. */
   keys(family: 4 | 6 = 4): number {
     return (family === 4 ? this.map(maps.tuples4) : this.map(maps.tuples6)).count();
+  }
+
+  /** Tears one IPv4 flow down, as the commands do; false if nobody is in the slot. */
+  deleteFlow(slot: number): boolean {
+    const { gen } = this.map(maps.flows4).get(slot)!.head;
+    const request = Buffer.alloc(SWEEP_REQUEST.size);
+    const { offset } = SWEEP_REQUEST;
+    request.writeUInt32LE(SweepMode.ONE, offset.mode);
+    request.writeUInt32LE(4, offset.family);
+    request.writeUInt32LE(slot, offset.cursor);
+    request.writeUInt32LE(slot + 1, offset.limit);
+    request.writeUInt32LE(slot, offset.slot);
+    request.writeUInt16LE(gen, offset.gen);
+    const { data } = this.program('ct_sweep4').testRun({ data: request });
+    return data.readUInt32LE(offset.deleted) === 1;
   }
 
   /** Moves a flow's deadline so many seconds from now; negative: it has expired. The fake clock. */

@@ -209,4 +209,97 @@ withDatapath(async (t, datapath) => {
     t.ok(wire.size >= 850, `${wire.size} of 1000 ports in use`);
     t.equal(datapath.keys(), wire.size * 2);
   });
+
+  await t.test('every port of a range is found before a flow is refused', async (t) => {
+    const count = 2000;
+    datapath.configure({
+      interfaces: { lan0: {}, wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [3000, 2999 + count] } },
+    });
+    const wire = new Set<number>();
+    let unfinished = 0;
+    for (let n = 0; n < count; n++) {
+      const packet = query(host('c', `10.1.${n >> 8}.${n & 255}`, 'fd00::1'), 40000);
+      let out = walk(datapath, 'out', packet);
+      // where a packet's tail calls do not reach round the range, the flow's next packet goes on
+      for (let i = 0; i < 20 && out.verdict === 'drop'; i++, unfinished++)
+        out = walk(datapath, 'out', packet);
+      if (out.verdict === 'pass') wire.add(sourcePort(out.packet));
+    }
+
+    t.equal(wire.size, count, 'all of it is in use');
+    t.equal(
+      datapath.reasons()['DROP_PORT_SEARCH egress'] ?? 0,
+      unfinished,
+      'a search that ends early says so',
+    );
+    t.notOk(datapath.reasons()['DROP_NO_PORT egress'], 'and nothing was refused');
+    const late = query(host('late', '10.9.9.9', 'fd00::9'), 40000);
+    for (let i = 0; i < 20 && !datapath.reasons()['DROP_NO_PORT egress']; i++) walk(datapath, 'out', late);
+    t.equal(datapath.reasons()['DROP_NO_PORT egress'], 1, 'one more is refused');
+    t.equal(datapath.flows().length, count);
+
+    const victim = datapath.flows()[1234]!;
+    t.equal(datapath.deleteFlow(victim.slot), true);
+    t.equal(
+      `SERVER 53 > ROUTER_WAN ${portOf(t, datapath, late)}`,
+      victim.reply,
+      'the port that comes back is found at once',
+    );
+  });
+
+  await t.test('a UDP port that has to change stays odd or even (RFC 4787 REQ-4)', async (t) => {
+    datapath.configure();
+    for (let n = 0; n < 100; n++) {
+      const wanted = 20000 + n;
+      portOf(t, datapath, query(CLIENT, wanted));
+      const port = portOf(t, datapath, query(CLIENT2, wanted));
+      t.ok(port !== wanted && (port & 1) === (wanted & 1), `${wanted} becomes ${port}`);
+    }
+  });
+
+  await t.test(
+    'a closed connection gives its port to a SYN that the server will believe, no other does',
+    async (t) => {
+      const segment = (from: Host, fields: object): Buffer =>
+        frame(from, SERVER, tcp({ sport: 40000, dport: 80, ...fields } as never));
+      const back = (to: Host, fields: object): Buffer =>
+        frame(SERVER, to, tcp({ sport: 80, dport: 3000, ...fields } as never));
+      const open = (): void => {
+        datapath.configure({
+          interfaces: { lan0: {}, wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [3000, 3000] } },
+        });
+        walk(datapath, 'out', segment(CLIENT, { seq: 1000, flags: 'S' }));
+        walk(datapath, 'back', back(ROUTER_WAN, { seq: 500, ack: 1001, flags: 'SA' }));
+        walk(datapath, 'out', segment(CLIENT, { seq: 1001, ack: 501, flags: 'A' }));
+      };
+      const close = (): void => {
+        walk(datapath, 'out', segment(CLIENT, { seq: 1001, ack: 501, flags: 'FA' }));
+        walk(datapath, 'back', back(ROUTER_WAN, { seq: 501, ack: 1002, flags: 'FA' }));
+        walk(datapath, 'out', segment(CLIENT, { seq: 1002, ack: 502, flags: 'A' }));
+      };
+
+      open();
+      t.equal(
+        walk(datapath, 'out', segment(CLIENT2, { seq: 9000, flags: 'S' })).verdict,
+        'drop',
+        'established',
+      );
+      t.match(datapath.flows(), [{ state: 'ESTABLISHED', original: 'CLIENT 40000 > SERVER 80' }]);
+      close();
+      t.match(datapath.flows(), [{ state: 'TIME_WAIT' }]);
+      t.equal(
+        walk(datapath, 'out', segment(CLIENT2, { seq: 900, flags: 'S' })).verdict,
+        'drop',
+        'an older SYN',
+      );
+      t.equal(
+        walk(datapath, 'out', segment(CLIENT2, { seq: 9000, flags: 'S' })).verdict,
+        'pass',
+        'a newer SYN',
+      );
+      t.match(datapath.flows(), [{ state: 'SYN_SENT', original: 'CLIENT2 40000 > SERVER 80' }]);
+      t.equal(datapath.flows().length, 1);
+      t.equal(datapath.keys(), 2);
+    },
+  );
 });

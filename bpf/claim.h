@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A new translated flow gets its outside port and its keys. CLAIM makes the plan and asks for the port that
+ * the flow has already; it is free as a rule, and the flow complete. If it is not, the plan goes into the
+ * slot, which nobody else looks at yet, SEARCH walks through the range without looking at the packet, and
+ * COMMIT sets the other keys.
+ */
+#ifndef CTNAT_CLAIM_H
+#define CTNAT_CLAIM_H
+
+#include "create.h"
+
+/* What the rule or the interface that NEW found asks for. A reason when it can't be had, else 0. */
+inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const struct packet *p, __u32 ifindex,
+			      const enum hook_dir at, const bool v6)
+{
+	__u32 flags = hop_flags(skb), index = hop_rule(skb) - 1;
+	struct nat_rule *r = NULL;
+	struct iface *iface;
+
+	plan_plain(plan, p, v6);
+	if (flags & HOP_LOCAL)
+		plan->type = NAT_MASQUERADE; /* keeps its address, takes another port */
+	if (hop_rule(skb)) {
+		r = bpf_map_lookup_elem(&nat_rules, &index);
+		if (!r)
+			return REASON_DROP_INTERNAL;
+		if (at == HOOK_INGRESS) {
+			plan_destination(plan, p, r, v6);
+			return 0;
+		}
+		if (r->kind == NAT_RULE_SNAT) {
+			plan_source(plan, p, r, v6);
+			return 0;
+		}
+	} else if (!(flags & HOP_MASQUERADE)) {
+		return 0;
+	}
+	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	if (!iface || !plan_masquerade(plan, p, iface, r, v6))
+		return REASON_DROP_NO_ADDRESS;
+	return 0;
+}
+
+/* The key of the packet between the hooks: its source as it came, its destination as it leaves. */
+inline_ bool middle_key(union tuple_key *key, const struct packet *p, const struct plan *plan, __u32 slot,
+			const bool v6)
+{
+	struct tuple6 t;
+
+	address_copy(t.saddr, p->tuple.saddr, v6);
+	address_copy(t.daddr, plan->reply.saddr, v6);
+	t.sport = p->tuple.sport;
+	t.dport = plan->reply.sport;
+	return tuple_key(key, &t, p->proto, kind_key_flags(p->kind) | KEY_MIDDLE, slot & KEY_MIDDLE_SLOT_MASK,
+			 v6);
+}
+
+/* What SEARCH needs of the plan, beside the reply tuple, where the replies will be counted. */
+inline_ void plan_save(struct flow *f, const struct plan *plan, const bool v6)
+{
+	flow_set_tuple(f, CT_DIR_REPLY, &plan->reply, v6);
+	f->nat = plan->type;
+	f->rule = plan->rule;
+	f->bytes[CT_DIR_REPLY] = plan->port_min | (__u64)plan->port_max << 16 | (__u64)plan->keep_first << 32;
+}
+
+inline_ void plan_drop(struct flow *f)
+{
+	f->bytes[CT_DIR_REPLY] = 0;
+}
+
+/*
+ * The port that the flow has already, or that a rule asks for. Here alone the reply may turn out to be just
+ * what an untranslated flow's would be (`same`); then one key stands for both directions. `local`: that one
+ * is taken, which is why the flow is here.
+ */
+inline_ int claim_first(const struct plan *plan, const struct packet *p, struct tuple_ref *ref, bool local,
+			bool same, const bool v6)
+{
+	union tuple_key key;
+	bool high;
+
+	if (same && local)
+		return -EEXIST;
+	high = tuple_key(&key, same ? &p->tuple : &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	ref->form = (same ? FORM_ORIGINAL | FORM_REPLY : FORM_REPLY) | (high ? FORM_SOURCE_HIGH : 0);
+	return tuple_claim(&key, ref, v6);
+}
+
+inline_ bool plan_changes_nothing(const struct plan *plan, const struct packet *p, const bool v6)
+{
+	const struct tuple6 *reply = &plan->reply;
+
+	return address_equal(reply->saddr, p->tuple.daddr, v6) &&
+	       address_equal(reply->daddr, p->tuple.saddr, v6) && reply->sport == p->tuple.dport &&
+	       reply->dport == p->tuple.sport;
+}
+
+/* The reply tuple is claimed: status, the other keys, and the packet goes on. */
+inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, const struct plan *plan,
+		   struct tuple_ref *ref, const struct settings *s, const enum hook_dir at, const bool v6)
+{
+	bool local = hop_flags(skb) & HOP_LOCAL, high, source, destination;
+	__u32 slot = ref->slot;
+	union tuple_key key;
+
+	source = !address_equal(p->tuple.saddr, plan->reply.daddr, v6) || p->tuple.sport != plan->reply.dport;
+	destination = !address_equal(p->tuple.daddr, plan->reply.saddr, v6) ||
+		      (proto_has_ports(p->proto) && p->tuple.dport != plan->reply.sport);
+	blur(source, s->zero);
+	blur(destination, s->zero);
+	write_once(f->status, CT_CONFIRMED | (source ? CT_SRC_NAT : 0) | (destination ? CT_DST_NAT : 0));
+	barrier_compiler();
+	if (source && destination) {
+		high = middle_key(&key, p, plan, slot, v6);
+		ref->form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
+		if (tuple_claim(&key, ref, v6)) {
+			tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+			tuple_release(&key, v6);
+			return create_fail(skb, f, at, REASON_DROP_CLASH);
+		}
+		f->flags |= FLOW_MIDDLE_KEY;
+	}
+	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | (local ? KEY_LOCAL : 0), 0, v6);
+	ref->form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
+	if (!tuple_claim(&key, ref, v6))
+		return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
+	tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	tuple_release(&key, v6);
+	if (source && destination) {
+		middle_key(&key, p, plan, slot, v6);
+		tuple_release(&key, v6);
+	}
+	return create_join(skb, f, at, v6);
+}
+
+/* Steps 2 to 4 of a translated flow, whose slot is in skb->cb. */
+inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, ifindex = skb->ifindex;
+	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), same;
+	struct flow *f = flow_at(slot, v6);
+	struct settings *s = settings_get();
+	struct tuple_ref ref = {};
+	enum reason reason;
+	struct packet p;
+	struct plan plan;
+	int verdict, err = -EEXIST;
+
+	if (!f || !s)
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	if (!hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+		slot_abandon(f);
+		return verdict;
+	}
+	reason = plan_make(&plan, skb, &p, ifindex, at, v6);
+	if (reason)
+		return create_fail(skb, f, at, reason);
+	ref.slot = slot;
+	ref.gen = f->gen;
+	if (!proto_has_ports(p.proto))
+		plan.reply.sport = plan.reply.dport;
+	plan_save(f, &plan, v6);
+	/* a flow that is judged holds the plain tuple already */
+	same = plan_changes_nothing(&plan, &p, v6);
+	blur(same, s->zero);
+	same &= 1;
+	if (plan.keep_first)
+		err = claim_first(&plan, &p, &ref, local, same, v6);
+	if (err == -EEXIST) {
+		if (same && !local) /* another CPU was first with it */
+			return create_join(skb, f, at, v6);
+		skb->cb[4] = 0;
+		hop_go(skb, CALL_SEARCH, v6);
+		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+	}
+	if (err)
+		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE)) {
+		skb->cb[4] = 0;
+		hop_go(skb, CALL_JUDGE_EGRESS, v6);
+	}
+	nat_retries_count(0, false);
+	plan_drop(f);
+	if (same) {
+		f->nat = NAT_NONE;
+		write_once(f->status, CT_CONFIRMED);
+		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
+	}
+	return commit(skb, f, &p, &plan, &ref, s, at, v6);
+}
+
+/* A pass of the search; the packet is not looked at. */
+inline_ int search_flow(struct __sk_buff *skb, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, tries = hop_tries(skb), victim = SLOT_NONE, at;
+	struct flow *f = flow_at(slot, v6);
+	struct settings *s = settings_get();
+	struct port_search search = {};
+	struct tuple_ref ref = {};
+	union tuple_key key;
+	struct tuple6 reply;
+	enum search found;
+	__u64 saved;
+
+	at = hop_flags(skb) & HOP_AT_INGRESS ? HOOK_INGRESS : HOOK_EGRESS;
+	if (!f || !s)
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+	saved = f->bytes[CT_DIR_REPLY];
+	search.reply = &reply;
+	search.port_min = saved & 0xffff;
+	search.port_max = saved >> 16 & 0xffff;
+	search.keep_first = saved >> 32 & 1;
+	search.end = f->tcp.sender[CT_DIR_ORIGINAL].end;
+	search.proto = f->proto;
+	search.key_flags = flow_key_flags(f);
+	ref.slot = slot;
+	ref.gen = f->gen;
+	found = port_search_pass(&search, &ref, &tries, &victim, now, s->zero, PORT_SCAN_STEP, v6);
+	skb->cb[4] = tries;
+	if (found == SEARCH_FOUND) {
+		flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
+		hop_go(skb,
+		       at == HOOK_INGRESS	    ? CALL_COMMIT_INGRESS
+		       : hop_flags(skb) & HOP_JUDGE ? CALL_JUDGE_EGRESS
+						    : CALL_COMMIT_EGRESS,
+		       v6);
+		tuple_key(&key, &reply, search.proto, search.key_flags, 0, v6);
+		tuple_release(&key, v6);
+		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+	}
+	if ((found == SEARCH_AGAIN || found == SEARCH_REAP || found == SEARCH_REAP_CLOSING)) {
+		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES)) {
+			if (found == SEARCH_REAP_CLOSING)
+				skb->cb[0] |= HOP_EVICT << 16;
+			if (found == SEARCH_AGAIN)
+				hop_go(skb, CALL_SEARCH, v6);
+			else
+				hop_reap(skb, victim, CALL_SEARCH, v6);
+		}
+		return create_fail(skb, f, at, REASON_DROP_PORT_SEARCH);
+	}
+	nat_retries_count(0, true);
+	return create_fail(skb, f, at, found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
+}
+
+/* What SEARCH has found becomes the flow's. */
+inline_ int commit_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3] - 1;
+	struct flow *f = flow_at(slot, v6);
+	struct settings *s = settings_get();
+	struct tuple_ref ref = {};
+	union tuple_key key;
+	struct packet p;
+	struct plan plan;
+	int verdict;
+
+	if (!f || !s)
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	flow_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
+	ref.slot = slot;
+	ref.gen = f->gen;
+	plan_drop(f);
+	nat_retries_count(hop_tries(skb), false);
+	if (!hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+		tuple_key(&key, &plan.reply, f->proto, flow_key_flags(f), 0, v6);
+		tuple_release(&key, v6);
+		slot_abandon(f);
+		return verdict;
+	}
+	return commit(skb, f, &p, &plan, &ref, s, at, v6);
+}
+
+#endif
