@@ -8,7 +8,7 @@
 import { isDisabled } from './disabled.js';
 import { FEATURES, type FeatureName } from './feature-list.js';
 import type { ProgramType } from './kernel-types.js';
-import { probeHelper } from './probe.js';
+import { type Answer, probeHelper } from './probe.js';
 
 export type { FeatureName } from './feature-list.js';
 
@@ -17,7 +17,7 @@ export interface KernelFeature {
   /** `unknown`: it could not be probed, as a rule for lack of privilege; then `available` is false. */
   readonly state: 'yes' | 'no' | 'unknown';
   readonly available: boolean;
-  /** The kernel that brought it, or the option that it needs. */
+  /** The kernel that brought it, or the option that it needs: of several the one that is missing, where that is known. */
   readonly since: string;
   /** What it is good for, in a few words. */
   readonly summary: string;
@@ -42,8 +42,9 @@ export function feature(name: FeatureName): KernelFeature {
   return found;
 }
 
-function describe(name: FeatureName, { state, why }: Pick<KernelFeature, 'state' | 'why'>): KernelFeature {
-  const { since, summary } = FEATURES[name];
+function describe(name: FeatureName, { state, why, needs }: Answer): KernelFeature {
+  const { since: listed, summary } = FEATURES[name];
+  const since = needs ?? listed;
   return { name, state, available: state === 'yes', since, summary, ...(why !== undefined && { why }) };
 }
 

@@ -11,6 +11,8 @@ import { addressOf, libbpf, libc } from './native.js';
 export interface Answer {
   state: 'yes' | 'no' | 'unknown';
   why?: string;
+  /** What exactly the kernel would need, where that was found out. */
+  needs?: string;
 }
 
 /** Turns what a libbpf function returned into an answer, and closes the descriptor if it is one. */
@@ -31,7 +33,7 @@ function isPermission(errno: number): boolean {
 
 /** Turns what was thrown into an answer; what is neither the kernel's nor libbpf's refusal is thrown on. */
 export function answerError(error: unknown): Answer {
-  if (error instanceof UnsupportedError) return { state: 'no', why: error.message };
+  if (error instanceof UnsupportedError) return { state: 'no', why: error.message, needs: error.since };
   if (!(error instanceof SyscallError)) throw error;
   return { state: isPermission(error.errno) ? 'unknown' : 'no', why: error.message };
 }

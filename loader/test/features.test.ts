@@ -2,8 +2,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { UnsupportedError } from '../src/errors.js';
 import { type FeatureName, feature, hasHelper, isFeatureName, probeFeatures } from '../src/features.js';
 import { currentNetnsInode } from '../src/netns.js';
+import { answerError } from '../src/probe.js';
 
 const slow = Number(process.env.VM_SLOW ?? 1);
 const featuresModule = JSON.stringify(new URL('../src/features.js', import.meta.url).href);
@@ -85,6 +87,12 @@ t.test('helpers are told by program type', async (t) => {
   t.equal(hasHelper('sched_cls', BPF_FUNC_skb_store_bytes), true);
   t.equal(hasHelper('sched_cls', BPF_FUNC_xdp_adjust_head), false);
   t.equal(hasHelper('sched_cls', 100_000), false);
+});
+
+t.test('of several options the one that is missing is told', async (t) => {
+  const error = new UnsupportedError('BPF filters on a qdisc', 'a kernel with CONFIG_NET_CLS_BPF');
+
+  t.match(answerError(error), { state: 'no', needs: 'a kernel with CONFIG_NET_CLS_BPF', why: error.message });
 });
 
 t.test('LIBBPF_TS_DISABLE turns features off', async (t) => {
