@@ -123,6 +123,9 @@ inline_ void hop_event(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 	hop_go(skb, CALL_EVENT, v6);
 }
 
+/* The reason that EVENT gets when a command, and no packet, has changed the flow. */
+enum { EVENT_NO_PACKET = 0xff };
+
 /* What REAP does for a sweep, which it does not go back to. */
 enum { REAP_FOR_SWEEP = CALL_INGRESS };
 

@@ -5,6 +5,7 @@
  * call_NAME4 and call_NAME6 for CALL_NAME.
  */
 #include "claim.h"
+#include "edit.h"
 #include "event.h"
 #include "hook.h"
 #include "icmp_error.h"
@@ -149,4 +150,17 @@ SEC("tc")
 int ct_sweep6(struct __sk_buff *skb)
 {
 	return sweep(skb, true);
+}
+
+/* Run by userspace with a struct edit_request for a packet. */
+SEC("tc")
+int ct_edit4(struct __sk_buff *skb)
+{
+	return edit(skb, false);
+}
+
+SEC("tc")
+int ct_edit6(struct __sk_buff *skb)
+{
+	return edit(skb, true);
 }

@@ -132,6 +132,8 @@ inline_ int event_finish(struct __sk_buff *skb, const bool v6)
 	}
 	if (f && type == EVENT_NEW)
 		slot_publish(f);
+	if (reason == EVENT_NO_PACKET)
+		return VERDICT_PASS;
 	return verdict_end(skb, at, reason);
 }
 

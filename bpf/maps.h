@@ -14,6 +14,7 @@ enum {
 	FRAGMENTS_MAX = 8192,
 	IFACES_MAX = 1024,
 	EXEMPT_MAX = 1024,
+	LABELS_MAX = 65536,
 };
 
 /* Flows, by slot. The loader adds BPF_F_MMAPABLE where the kernel has it (5.5). */
@@ -180,6 +181,16 @@ struct {
 	__type(key, __u32);
 	__type(value, struct port_hint);
 } port_hints SEC(".maps");
+
+/* Labels of those flows that have any. No program looks at them: conntrack -L and -U do, and the sweep
+ * forgets those of flows that are gone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LABELS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct label_key);
+	__type(value, struct label_set);
+} labels SEC(".maps");
 
 /* Where a CPU's search for a free slot goes on: a clock's hand (bpf/slot.h). */
 struct hand {

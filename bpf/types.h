@@ -288,6 +288,7 @@ enum counter {
 	COUNTER_DELETED,  /* by command */
 	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
 	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
+	COUNTER_INSERTED,     /* made by command, without a packet */
 	COUNTER_COUNT = 16,
 };
 
@@ -469,6 +470,67 @@ struct sweep_request {
 	__u32 looked; /* out, added up over repeats: slots looked at, flows alive, flows torn down */
 	__u32 live;
 	__u32 deleted;
+};
+
+/* What the edit program does with one flow. */
+enum edit_op {
+	EDIT_INSERT, /* makes the flow in slot `slot`, which is free */
+	EDIT_UPDATE, /* changes what `fields` names of the flow in slot `slot` of generation `gen` */
+};
+
+enum edit_fields {
+	EDIT_TIMEOUT = 1 << 0,
+	EDIT_MARK = 1 << 1,
+	EDIT_STATUS = 1 << 2, /* bits are added, none is taken away */
+	EDIT_STATE = 1 << 3,
+	EDIT_ZERO = 1 << 4, /* packets and bytes are taken off the flow's counters */
+};
+
+/* What has become of it. */
+enum edit_result {
+	EDIT_PENDING, /* the program has not run */
+	EDIT_DONE,
+	EDIT_GONE,	 /* there is no such flow any more */
+	EDIT_BUSY,	 /* another CPU holds it: again */
+	EDIT_SLOT_TAKEN, /* the slot is not free: another one */
+	EDIT_EXISTS,	 /* a tuple is another flow's, whose slot and generation are held_slot and held_gen */
+	EDIT_NO_ROOM,	 /* the tuple map refused the key */
+};
+
+/* The "packet" of the edit program, and what it returns. Tuples of IPv4 have their addresses in word 0. */
+struct edit_request {
+	__u8 ether[16]; /* a test run insists on a link header */
+	__u64 packets[CT_DIR_COUNT];
+	__u64 bytes[CT_DIR_COUNT];
+	__u32 op;
+	__u32 result;
+	__u32 slot;
+	__u32 fields;
+	__u32 timeout; /* ticks from now */
+	__u32 mark;
+	__u32 mark_mask; /* EDIT_UPDATE: bits that are cleared before mark is added without carry */
+	__u32 held_slot;
+	__u16 held_gen;
+	__u16 gen; /* EDIT_INSERT returns it */
+	__u16 status;
+	__u16 zone;
+	__u8 proto;
+	__u8 state;
+	__u8 nat;
+	__u8 flags;
+	struct tuple6 tuple[CT_DIR_COUNT];
+};
+
+/* Labels of a flow, kept by userspace alone. Key: which flow. */
+struct label_key {
+	__u32 slot;
+	__u16 gen;
+	__u8 family; /* 4 or 6 */
+	__u8 pad;
+};
+
+struct label_set {
+	__u64 bits[2]; /* labels 0 to 63, 64 to 127 */
 };
 
 #endif

@@ -17,11 +17,12 @@ export function readCpuStatistics({ maps }: Datapath): CpuStatistics[] {
   const packets = (reasons: readonly Reason[]) =>
     sumByCpu(reasons.flatMap((reason) => ofReason(maps, reason)));
   const [invalid, insertFailed, dropped] = [INVALID, INSERT_FAILED, DROPPED].map(packets);
+  const inserted = counts(Counter.INSERTED);
   const joined = counts(Counter.CLASH_JOINED);
   return counts(Counter.EVICTED).map((evicted, cpu) => ({
     cpu,
     invalid: invalid![cpu]!,
-    inserted: 0,
+    inserted: inserted[cpu]!,
     insertFailed: insertFailed![cpu]!,
     dropped: dropped![cpu]!,
     evicted,

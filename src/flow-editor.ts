@@ -16,6 +16,40 @@ export interface TupleQuery {
   readonly zone: number;
 }
 
+/** A flow to be made. Its reply tuple says whether it is translated; numbers in host order. */
+export interface NewFlow {
+  readonly original: TupleQuery;
+  /** Ports, identifiers and type as the replies carry them; protocol and zone are the original's. */
+  readonly reply: Pick<TupleQuery, 'src' | 'dst' | 'sport' | 'dport'>;
+  /** The reply's port, or identifier, to the translated source is only a wish: if it is taken, another one will do. */
+  readonly anyPort: boolean;
+  /** Of protocols that have any, by its name in listings. */
+  readonly state?: string;
+  /** enum ct_status; what follows from the tuples is added. */
+  readonly status: number;
+  /** Seconds, at most MAX_TIMEOUT. */
+  readonly timeout: number;
+  readonly mark: number;
+  readonly labels: bigint;
+}
+
+/** What is to become of a flow; what is absent stays. */
+export interface FlowChange {
+  readonly timeout?: number;
+  /** Bits of the mask are cleared, then the value's are turned over. */
+  readonly mark?: { readonly value: number; readonly mask: number };
+  /** Bits to add: none can be taken away. */
+  readonly status?: number;
+  readonly state?: string;
+  readonly labels?: bigint;
+}
+
+/** Seconds: what deadlines can hold, 2^31 ticks, is a little more. */
+export const MAX_TIMEOUT = 36_000_000;
+
+/** exists: one of its tuples is another flow's. full: no slot, or no room in the tuple map. invalid: no such flow can be. */
+export type InsertResult = 'inserted' | 'exists' | 'full' | 'invalid';
+
 /** What has happened on one CPU since ctnat was loaded. */
 export interface CpuStatistics {
   readonly cpu: number;
@@ -40,6 +74,14 @@ export interface FlowEditor {
   find(tuple: TupleQuery): Flow | undefined;
   /** Tears the flow down, if it is still the one; returns whether this call did it. */
   delete(flow: Flow): boolean;
+  /** Makes a flow that packets find as they find their own. */
+  insert(flow: NewFlow): InsertResult;
+  /** Changes a flow; returns it as it is then, or undefined if it is gone. */
+  update(flow: Flow, change: FlowChange): Flow | undefined;
+  /** Takes what the flow's counters show here off them: they begin anew, and lose no packet that came meanwhile. */
+  zero(flow: Flow): void;
+  /** The flow's labels, bit by bit; 0 for none. */
+  labelsOf(flow: Flow): bigint;
   /** Each CPU's counts. */
   statistics(): readonly CpuStatistics[];
 }

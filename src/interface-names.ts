@@ -13,8 +13,9 @@ export class InterfaceNames {
     this.#ifaces = ifaces;
   }
 
-  /** The interface's name; `if7` for number 7 if it has none any more. */
+  /** The interface's name; `if7` for number 7 if it has none any more; empty for 0, a flow that no packet made. */
   of(ifindex: number): string {
+    if (ifindex === 0) return '';
     let name = this.#names.get(ifindex);
     if (name === undefined) {
       name = this.#ifaces.get(ifindex)?.name || this.#ofSystem(ifindex) || `if${ifindex}`;

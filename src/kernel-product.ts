@@ -32,6 +32,7 @@ import { Sweeper } from './sweeper.js';
 export class KernelProduct implements Product {
   readonly #pinPath: string;
   #opened: Datapath | undefined;
+  #editor: KernelFlowEditor | undefined;
 
   constructor(pinPath: string) {
     this.#pinPath = pinPath;
@@ -104,7 +105,8 @@ export class KernelProduct implements Product {
   }
 
   flowEditor(): FlowEditor {
-    return new KernelFlowEditor(this.#datapath());
+    this.#editor ??= new KernelFlowEditor(this.#datapath());
+    return this.#editor;
   }
 
   mappings(filter: Filter): Iterable<Mapping> {
@@ -135,6 +137,7 @@ export class KernelProduct implements Product {
   close(): void {
     this.#opened?.close();
     this.#opened = undefined;
+    this.#editor = undefined;
   }
 
   #datapath(): Datapath {

@@ -9,6 +9,8 @@ export const PROGRAM_NAMES = [
   'ct_egress_upper',
   'ct_sweep4',
   'ct_sweep6',
+  'ct_edit4',
+  'ct_edit6',
 ] as const;
 
 export type ProgramName = (typeof PROGRAM_NAMES)[number];

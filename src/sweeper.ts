@@ -12,6 +12,7 @@ import {
   type SweepRequest,
   sweepRequestCodec,
 } from './generated/layouts.gen.js';
+import { LabelTable } from './label-table.js';
 import type { SweepResult, SweptMap } from './product.js';
 
 const FAMILIES = [4, 6] as const;
@@ -41,6 +42,8 @@ export class Sweeper {
     const begin = performance.now();
     const maps: SweptMap[] = [];
     for (const family of FAMILIES) maps.push(yield* this.#pass(family, SweepMode.EXPIRED));
+    const labels = new LabelTable(this.#datapath).sweep();
+    if (labels.looked > 0) maps.push(labels);
     return { maps, durationMs: performance.now() - begin };
   }
 

@@ -15,10 +15,11 @@ export function* matchingFlows({ request, product }: Call, changes = false): Gen
 
 /** `-L`; with `-z` each flow's counters begin anew once they are read. */
 export async function list(call: Call): Promise<Status> {
-  if (call.request.zero) throw new OperationError('Operation not supported');
   const printer = call.printer({ use: 1 });
+  const editor = call.request.zero ? call.product.flowEditor() : undefined;
   for (const flow of matchingFlows(call)) {
     await printer.print(flow);
+    editor?.zero(flow);
   }
   await printer.end();
   await call.sum(printer.count, 'shown');

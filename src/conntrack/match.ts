@@ -21,6 +21,7 @@ export interface FlowQuery {
 export interface FlowExtras {
   /** Slots of the family's table. */
   slots(family: Flow['family']): number;
+  labelsOf(flow: Flow): bigint;
 }
 
 /**
@@ -57,7 +58,7 @@ export function flowQuery(options: FlowOptions, extras: FlowExtras, changes = fa
   if (options.dstNat) tests.push(destinationNat(options.dstNat));
   if (options.anyNat) tests.push(either(sourceNat(options.anyNat), destinationNat(options.anyNat)));
   const wanted = labels.wanted;
-  if (wanted !== undefined) tests.push(() => wanted === 0n);
+  if (wanted !== undefined) tests.push((flow) => (extras.labelsOf(flow) & wanted) === wanted);
   return { filter, matches: (flow) => tests.every((test) => test(flow)) };
 }
 

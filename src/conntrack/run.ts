@@ -3,12 +3,14 @@
 import { expectCommand } from './expect.js';
 import { BANNER, ConntrackError, ConntrackUsageError, OperationError, told } from './failure.js';
 import { HELP } from './help.js';
+import { insert } from './insert.js';
 import { get, list, remove } from './list.js';
 import { readRequests } from './load-file.js';
 import { type ParseOptions, parse } from './parse.js';
 import type { Request } from './request.js';
 import { Call, type Session, type Status } from './session.js';
 import { expectStatisticsLine, statisticsLine } from './statistics.js';
+import { update } from './update.js';
 
 /**
  * @param words those behind `conntrack`
@@ -71,6 +73,11 @@ export async function runCommand(call: Call): Promise<Status> {
       return await get(call);
     case 'D':
       return await remove(call);
+    case 'I':
+    case 'A':
+      return await insert(call);
+    case 'U':
+      return await update(call);
     case 'F':
       return await flush(call);
     case 'C':

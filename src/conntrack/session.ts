@@ -46,7 +46,7 @@ export class Call {
     return new Printer({
       request,
       slots: (family) => editor.slots(family),
-      labelsOf: () => 0n,
+      labelsOf: (flow) => editor.labelsOf(flow),
       json: (flow) => session.json(flow),
       write: (text) => session.write(text),
       ...setting,

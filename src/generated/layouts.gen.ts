@@ -116,6 +116,8 @@ export const Counter = {
   CLOSED: 5,
   /** two first packets raced, the loser joined the winner's flow (C: COUNTER_CLASH_JOINED) */
   CLASH_JOINED: 6,
+  /** made by command, without a packet (C: COUNTER_INSERTED) */
+  INSERTED: 7,
   /** C: COUNTER_COUNT. */
   COUNT: 16,
 } as const;
@@ -227,6 +229,52 @@ export const CtTimeout = {
 } as const;
 
 export type CtTimeout = (typeof CtTimeout)[keyof typeof CtTimeout];
+
+/** C: enum edit_fields. */
+export const EditFields = {
+  /** C: EDIT_TIMEOUT. */
+  TIMEOUT: 1,
+  /** C: EDIT_MARK. */
+  MARK: 2,
+  /** bits are added, none is taken away (C: EDIT_STATUS) */
+  STATUS: 4,
+  /** C: EDIT_STATE. */
+  STATE: 8,
+  /** packets and bytes are taken off the flow's counters (C: EDIT_ZERO) */
+  ZERO: 16,
+} as const;
+
+export type EditFields = (typeof EditFields)[keyof typeof EditFields];
+
+/** What the edit program does with one flow. (C: enum edit_op) */
+export const EditOp = {
+  /** makes the flow in slot `slot`, which is free (C: EDIT_INSERT) */
+  INSERT: 0,
+  /** changes what `fields` names of the flow in slot `slot` of generation `gen` (C: EDIT_UPDATE) */
+  UPDATE: 1,
+} as const;
+
+export type EditOp = (typeof EditOp)[keyof typeof EditOp];
+
+/** What has become of it. (C: enum edit_result) */
+export const EditResult = {
+  /** the program has not run (C: EDIT_PENDING) */
+  PENDING: 0,
+  /** C: EDIT_DONE. */
+  DONE: 1,
+  /** there is no such flow any more (C: EDIT_GONE) */
+  GONE: 2,
+  /** another CPU holds it: again (C: EDIT_BUSY) */
+  BUSY: 3,
+  /** the slot is not free: another one (C: EDIT_SLOT_TAKEN) */
+  SLOT_TAKEN: 4,
+  /** a tuple is another flow's, whose slot and generation are held_slot and held_gen (C: EDIT_EXISTS) */
+  EXISTS: 5,
+  /** the tuple map refused the key (C: EDIT_NO_ROOM) */
+  NO_ROOM: 6,
+} as const;
+
+export type EditResult = (typeof EditResult)[keyof typeof EditResult];
 
 /** Why a flow ended. (C: enum event_cause) */
 export const EventCause = {
@@ -514,6 +562,165 @@ export const TupleForm = {
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
+
+/**
+ * The "packet" of the edit program, and what it returns. Tuples of IPv4 have their addresses in word 0.
+ *
+ * C: struct edit_request, 168 bytes.
+ */
+export interface EditRequest {
+  /** a test run insists on a link header (C: ether: u8[16] at 0) */
+  ether: number[];
+  /** C: packets: u64[2] at 16. */
+  packets: bigint[];
+  /** C: bytes: u64[2] at 32. */
+  bytes: bigint[];
+  /** C: op: u32 at 48. */
+  op: number;
+  /** C: result: u32 at 52. */
+  result: number;
+  /** C: slot: u32 at 56. */
+  slot: number;
+  /** C: fields: u32 at 60. */
+  fields: number;
+  /** ticks from now (C: timeout: u32 at 64) */
+  timeout: number;
+  /** C: mark: u32 at 68. */
+  mark: number;
+  /** EDIT_UPDATE: bits that are cleared before mark is added without carry (C: mark_mask: u32 at 72) */
+  markMask: number;
+  /** C: held_slot: u32 at 76. */
+  heldSlot: number;
+  /** C: held_gen: u16 at 80. */
+  heldGen: number;
+  /** EDIT_INSERT returns it (C: gen: u16 at 82) */
+  gen: number;
+  /** C: status: u16 at 84. */
+  status: number;
+  /** C: zone: u16 at 86. */
+  zone: number;
+  /** C: proto: u8 at 88. */
+  proto: number;
+  /** C: state: u8 at 89. */
+  state: number;
+  /** C: nat: u8 at 90. */
+  nat: number;
+  /** C: flags: u8 at 91. */
+  flags: number;
+  /** C: tuple: struct tuple6[2] at 92. */
+  tuple: Tuple6[];
+}
+
+/** Where the fields of struct edit_request are, for code that reads bytes in place. */
+export const EDIT_REQUEST = {
+  size: 168,
+  offset: {
+    ether: 0,
+    packets: 16,
+    bytes: 32,
+    op: 48,
+    result: 52,
+    slot: 56,
+    fields: 60,
+    timeout: 64,
+    mark: 68,
+    markMask: 72,
+    heldSlot: 76,
+    heldGen: 80,
+    gen: 82,
+    status: 84,
+    zone: 86,
+    proto: 88,
+    state: 89,
+    nat: 90,
+    flags: 91,
+    tuple: 92,
+  },
+} as const;
+
+export const editRequestLayout: StructShape = {
+  name: 'edit_request',
+  size: 168,
+  fields: [
+    { name: 'ether', offset: 0, type: 'u8[16]' },
+    { name: 'packets', offset: 16, type: 'u64[2]' },
+    { name: 'bytes', offset: 32, type: 'u64[2]' },
+    { name: 'op', offset: 48, type: 'u32' },
+    { name: 'result', offset: 52, type: 'u32' },
+    { name: 'slot', offset: 56, type: 'u32' },
+    { name: 'fields', offset: 60, type: 'u32' },
+    { name: 'timeout', offset: 64, type: 'u32' },
+    { name: 'mark', offset: 68, type: 'u32' },
+    { name: 'mark_mask', offset: 72, type: 'u32' },
+    { name: 'held_slot', offset: 76, type: 'u32' },
+    { name: 'held_gen', offset: 80, type: 'u16' },
+    { name: 'gen', offset: 82, type: 'u16' },
+    { name: 'status', offset: 84, type: 'u16' },
+    { name: 'zone', offset: 86, type: 'u16' },
+    { name: 'proto', offset: 88, type: 'u8' },
+    { name: 'state', offset: 89, type: 'u8' },
+    { name: 'nat', offset: 90, type: 'u8' },
+    { name: 'flags', offset: 91, type: 'u8' },
+    { name: 'tuple', offset: 92, type: 'struct tuple6[2]' },
+  ],
+};
+
+export const editRequestCodec: Codec<EditRequest> = {
+  size: 168,
+  read: (view, o) => ({
+    ether: times(16, (i) => view.getUint8(o + i)),
+    packets: [view.getBigUint64(o + 16, LE), view.getBigUint64(o + 24, LE)],
+    bytes: [view.getBigUint64(o + 32, LE), view.getBigUint64(o + 40, LE)],
+    op: view.getUint32(o + 48, LE),
+    result: view.getUint32(o + 52, LE),
+    slot: view.getUint32(o + 56, LE),
+    fields: view.getUint32(o + 60, LE),
+    timeout: view.getUint32(o + 64, LE),
+    mark: view.getUint32(o + 68, LE),
+    markMask: view.getUint32(o + 72, LE),
+    heldSlot: view.getUint32(o + 76, LE),
+    heldGen: view.getUint16(o + 80, LE),
+    gen: view.getUint16(o + 82, LE),
+    status: view.getUint16(o + 84, LE),
+    zone: view.getUint16(o + 86, LE),
+    proto: view.getUint8(o + 88),
+    state: view.getUint8(o + 89),
+    nat: view.getUint8(o + 90),
+    flags: view.getUint8(o + 91),
+    tuple: [tuple6Codec.read(view, o + 92), tuple6Codec.read(view, o + 128)],
+  }),
+  write(view, o, value) {
+    fixed(value.ether, 16, 'edit_request.ether').forEach((item, i) => {
+      view.setUint8(o + i * 1, whole(item, 0, 255, 'edit_request.ether'));
+    });
+    fixed(value.packets, 2, 'edit_request.packets').forEach((item, i) => {
+      view.setBigUint64(o + 16 + i * 8, unsigned64(item, 'edit_request.packets'), LE);
+    });
+    fixed(value.bytes, 2, 'edit_request.bytes').forEach((item, i) => {
+      view.setBigUint64(o + 32 + i * 8, unsigned64(item, 'edit_request.bytes'), LE);
+    });
+    view.setUint32(o + 48, whole(value.op, 0, 4294967295, 'edit_request.op'), LE);
+    view.setUint32(o + 52, whole(value.result, 0, 4294967295, 'edit_request.result'), LE);
+    view.setUint32(o + 56, whole(value.slot, 0, 4294967295, 'edit_request.slot'), LE);
+    view.setUint32(o + 60, whole(value.fields, 0, 4294967295, 'edit_request.fields'), LE);
+    view.setUint32(o + 64, whole(value.timeout, 0, 4294967295, 'edit_request.timeout'), LE);
+    view.setUint32(o + 68, whole(value.mark, 0, 4294967295, 'edit_request.mark'), LE);
+    view.setUint32(o + 72, whole(value.markMask, 0, 4294967295, 'edit_request.mark_mask'), LE);
+    view.setUint32(o + 76, whole(value.heldSlot, 0, 4294967295, 'edit_request.held_slot'), LE);
+    view.setUint16(o + 80, whole(value.heldGen, 0, 65535, 'edit_request.held_gen'), LE);
+    view.setUint16(o + 82, whole(value.gen, 0, 65535, 'edit_request.gen'), LE);
+    view.setUint16(o + 84, whole(value.status, 0, 65535, 'edit_request.status'), LE);
+    view.setUint16(o + 86, whole(value.zone, 0, 65535, 'edit_request.zone'), LE);
+    view.setUint8(o + 88, whole(value.proto, 0, 255, 'edit_request.proto'));
+    view.setUint8(o + 89, whole(value.state, 0, 255, 'edit_request.state'));
+    view.setUint8(o + 90, whole(value.nat, 0, 255, 'edit_request.nat'));
+    view.setUint8(o + 91, whole(value.flags, 0, 255, 'edit_request.flags'));
+    fixed(value.tuple, 2, 'edit_request.tuple').forEach((item, i) => {
+      tuple6Codec.write(view, o + 92 + i * 36, item);
+    });
+    zero(view, o + 164, 4);
+  },
+};
 
 /**
  * One event, as it lies in a reader's buffer. Of EVENT_DROP the tuple is the packet's, in tuple[0].
@@ -1448,6 +1655,85 @@ export const ifaceCodec: Codec<Iface> = {
   },
 };
 
+/** Labels of a flow, kept by userspace alone. Key: which flow. (C: struct label_key, 8 bytes) */
+export interface LabelKey {
+  /** C: slot: u32 at 0. */
+  slot: number;
+  /** C: gen: u16 at 4. */
+  gen: number;
+  /** 4 or 6 (C: family: u8 at 6) */
+  family: number;
+}
+
+/** Where the fields of struct label_key are, for code that reads bytes in place. */
+export const LABEL_KEY = {
+  size: 8,
+  offset: {
+    slot: 0,
+    gen: 4,
+    family: 6,
+  },
+} as const;
+
+export const labelKeyLayout: StructShape = {
+  name: 'label_key',
+  size: 8,
+  fields: [
+    { name: 'slot', offset: 0, type: 'u32' },
+    { name: 'gen', offset: 4, type: 'u16' },
+    { name: 'family', offset: 6, type: 'u8' },
+  ],
+};
+
+export const labelKeyCodec: Codec<LabelKey> = {
+  size: 8,
+  read: (view, o) => ({
+    slot: view.getUint32(o, LE),
+    gen: view.getUint16(o + 4, LE),
+    family: view.getUint8(o + 6),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.slot, 0, 4294967295, 'label_key.slot'), LE);
+    view.setUint16(o + 4, whole(value.gen, 0, 65535, 'label_key.gen'), LE);
+    view.setUint8(o + 6, whole(value.family, 0, 255, 'label_key.family'));
+    view.setUint8(o + 7, 0);
+  },
+};
+
+/** C: struct label_set, 16 bytes. */
+export interface LabelSet {
+  /** labels 0 to 63, 64 to 127 (C: bits: u64[2] at 0) */
+  bits: bigint[];
+}
+
+/** Where the fields of struct label_set are, for code that reads bytes in place. */
+export const LABEL_SET = {
+  size: 16,
+  offset: {
+    bits: 0,
+  },
+} as const;
+
+export const labelSetLayout: StructShape = {
+  name: 'label_set',
+  size: 16,
+  fields: [
+    { name: 'bits', offset: 0, type: 'u64[2]' },
+  ],
+};
+
+export const labelSetCodec: Codec<LabelSet> = {
+  size: 16,
+  read: (view, o) => ({
+    bits: [view.getBigUint64(o, LE), view.getBigUint64(o + 8, LE)],
+  }),
+  write(view, o, value) {
+    fixed(value.bits, 2, 'label_set.bits').forEach((item, i) => {
+      view.setBigUint64(o + i * 8, unsigned64(item, 'label_set.bits'), LE);
+    });
+  },
+};
+
 /** C: struct metric, 16 bytes. */
 export interface Metric {
   /** C: packets: u64 at 0. */
@@ -2363,6 +2649,7 @@ const u64Codec: Codec<bigint> = {
 
 /** Every struct by its C name, to compare with a loaded object. */
 export const layouts = {
+  edit_request: editRequestLayout,
   event: eventLayout,
   event_allowance: eventAllowanceLayout,
   event_count: eventCountLayout,
@@ -2377,6 +2664,8 @@ export const layouts = {
   fragment6_key: fragment6KeyLayout,
   hand: handLayout,
   iface: ifaceLayout,
+  label_key: labelKeyLayout,
+  label_set: labelSetLayout,
   metric: metricLayout,
   nat_rule: natRuleLayout,
   port_hint: portHintLayout,
@@ -2433,6 +2722,13 @@ export const maps: {
   readonly hands: MapLayout<number, Hand>;
   /** C: ifaces: hash, u32 → struct iface. */
   readonly ifaces: MapLayout<number, Iface>;
+  /**
+   * Labels of those flows that have any. No program looks at them: conntrack -L and -U do, and the sweep
+   * forgets those of flows that are gone.
+   *
+   * C: labels: hash, struct label_key → struct label_set.
+   */
+  readonly labels: MapLayout<LabelKey, LabelSet>;
   /** C: metrics: percpu_array, u32 → struct metric. */
   readonly metrics: MapLayout<number, Metric>;
   /** C: nat_retries: percpu_array, u32 → u64. */
@@ -2567,6 +2863,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: ifaceCodec,
+  },
+  labels: {
+    name: 'labels',
+    type: 'hash',
+    maxEntries: 65536,
+    flags: 1,
+    key: labelKeyCodec,
+    value: labelSetCodec,
   },
   metrics: {
     name: 'metrics',

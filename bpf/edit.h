@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Makes and changes single flows at userspace's request, run by BPF_PROG_TEST_RUN like the sweep: a flow that
+ * is made this way claims its slot and its keys as a packet's does (create.h), and one that is changed is
+ * held by its kill half meanwhile (slot.h), so that it is the one that was meant. Packets of the flow do not
+ * wait: a status bit that one of them sets in the same instant may be lost until the next, or ours; userspace
+ * looks whether its own has stayed.
+ */
+#ifndef CTNAT_EDIT_H
+#define CTNAT_EDIT_H
+
+#include "event.h"
+#include "tcp.h"
+
+inline_ void edit_tuple(const struct edit_request *r, const enum ct_dir dir, struct tuple6 *to, const bool v6)
+{
+	address_copy(to->saddr, r->tuple[dir].saddr, v6);
+	address_copy(to->daddr, r->tuple[dir].daddr, v6);
+	to->sport = r->tuple[dir].sport;
+	to->dport = r->tuple[dir].dport;
+}
+
+/* Fills a claimed slot. What TCP has said so far is not known: both sides may be out of window. */
+inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, const bool v6)
+{
+	struct tuple6 tuple;
+
+	f->created = now;
+	f->deadline = now + r->timeout;
+	f->proto = r->proto;
+	f->state = r->state;
+	f->nat = r->nat;
+	f->flags = r->flags;
+	f->zone = r->zone;
+	f->rule = 0;
+	f->packets[0] = 0;
+	f->packets[1] = 0;
+	f->bytes[0] = 0;
+	f->bytes[1] = 0;
+	f->ifindex = 0;
+	f->mark = r->mark;
+	f->path[0] = 0;
+	f->path[1] = 0;
+	__builtin_memset(&f->tcp, 0, sizeof(f->tcp));
+	if (r->proto == IPPROTO_TCP) {
+		f->tcp.original_flags = TCP_SENDER_LIBERAL;
+		f->tcp.reply_flags = TCP_SENDER_LIBERAL;
+	}
+	edit_tuple(r, CT_DIR_ORIGINAL, &tuple, v6);
+	flow_set_tuple(f, CT_DIR_ORIGINAL, &tuple, v6);
+	edit_tuple(r, CT_DIR_REPLY, &tuple, v6);
+	flow_set_tuple(f, CT_DIR_REPLY, &tuple, v6);
+}
+
+/* Claims one key for the flow; if it is another's, the request says whose. */
+inline_ bool edit_claim(struct edit_request *r, const struct flow *f, const struct tuple6 *t, __u8 key_flags,
+			__u16 zone, __u8 form, const bool v6)
+{
+	struct tuple_ref ref = {}, *held;
+	union tuple_key key;
+	bool high = tuple_key(&key, t, r->proto, key_flags, zone, v6);
+
+	ref.slot = r->slot;
+	ref.gen = f->gen;
+	ref.form = form | (high ? FORM_SOURCE_HIGH : 0);
+	if (!tuple_claim(&key, &ref, v6))
+		return true;
+	held = tuple_find(&key, v6);
+	r->result = held ? EDIT_EXISTS : EDIT_NO_ROOM;
+	if (held) {
+		r->held_slot = held->slot;
+		r->held_gen = held->gen;
+	}
+	return false;
+}
+
+inline_ void edit_release(const struct edit_request *r, const struct tuple6 *t, __u8 key_flags, const bool v6)
+{
+	union tuple_key key;
+
+	tuple_key(&key, t, r->proto, key_flags, r->zone, v6);
+	tuple_release(&key, v6);
+}
+
+/* The keys, in the order of create.h: the reply's, with it the outside port, first. None or all. */
+inline_ bool edit_claim_keys(struct edit_request *r, const struct flow *f, const bool v6)
+{
+	__u8 key_flags = flow_key_flags(f);
+	struct tuple6 original, reply, middle;
+
+	edit_tuple(r, CT_DIR_ORIGINAL, &original, v6);
+	if (r->nat == NAT_NONE)
+		return edit_claim(r, f, &original, key_flags, r->zone, FORM_ORIGINAL | FORM_REPLY, v6);
+	edit_tuple(r, CT_DIR_REPLY, &reply, v6);
+	if (!edit_claim(r, f, &reply, key_flags, r->zone, FORM_REPLY, v6))
+		return false;
+	if (r->flags & FLOW_MIDDLE_KEY) {
+		/* between the hooks: source as it came, destination as it leaves; the key is the slot's own
+		 */
+		middle = original;
+		address_copy(middle.daddr, reply.saddr, v6);
+		middle.dport = reply.sport;
+		if (!edit_claim(r, f, &middle, key_flags | KEY_MIDDLE, r->slot & KEY_MIDDLE_SLOT_MASK,
+				FORM_MIDDLE, v6))
+			goto no_middle;
+	}
+	if (edit_claim(r, f, &original, key_flags, r->zone, FORM_ORIGINAL, v6))
+		return true;
+	if (r->flags & FLOW_MIDDLE_KEY) {
+		union tuple_key key;
+
+		tuple_key(&key, &middle, r->proto, key_flags | KEY_MIDDLE, r->slot & KEY_MIDDLE_SLOT_MASK,
+			  v6);
+		tuple_release(&key, v6);
+	}
+no_middle:
+	edit_release(r, &reply, key_flags, v6);
+	return false;
+}
+
+/* Whoever listens is told; a new flow is published then. */
+inline_ void edit_tell(struct __sk_buff *skb, enum event_type type, __u32 slot, __u16 gen, const bool v6)
+{
+	const struct settings *s = settings_get();
+
+	if (!s || !(type == EVENT_NEW ? s->events[EVENT_NEW] : s->events[EVENT_UPDATE]))
+		return;
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | type << 16;
+	skb->cb[3] = EVENT_NO_PACKET;
+	hop_go(skb, CALL_EVENT, v6);
+}
+
+inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct flow *f, const bool v6)
+{
+	__u16 gen;
+
+	if (!slot_try_claim(f)) {
+		r->result = EDIT_SLOT_TAKEN;
+		return;
+	}
+	gen = f->gen;
+	edit_fill(f, r, clock_now(), v6);
+	write_once(f->status, r->status | CT_CONFIRMED);
+	barrier_compiler();
+	if (!edit_claim_keys(r, f, v6)) {
+		slot_abandon(f);
+		return;
+	}
+	r->gen = gen;
+	r->result = EDIT_DONE;
+	counter_add(COUNTER_INSERTED, 1);
+	edit_tell(skb, EVENT_NEW, r->slot, gen, v6);
+	slot_publish(f);
+}
+
+inline_ void edit_update(struct __sk_buff *skb, struct edit_request *r, struct flow *f, const bool v6)
+{
+	__u32 now = clock_now(), fields = r->fields;
+
+	if (!flow_try_kill(f)) {
+		r->result = EDIT_BUSY;
+		return;
+	}
+	if (!flow_is_live(f, r->gen, now)) {
+		r->result = EDIT_GONE;
+		flow_unkill(f);
+		return;
+	}
+	if (fields & EDIT_STATE)
+		f->state = r->state;
+	if (fields & EDIT_STATUS)
+		write_once(f->status, f->status | r->status);
+	if (fields & EDIT_MARK)
+		f->mark = (f->mark & ~r->mark_mask) ^ r->mark;
+	if (fields & EDIT_TIMEOUT)
+		write_once(f->deadline, now + r->timeout);
+	if (fields & EDIT_ZERO) {
+		/* what came since it was read stays */
+		f->packets[0] -= r->packets[0];
+		f->packets[1] -= r->packets[1];
+		f->bytes[0] -= r->bytes[0];
+		f->bytes[1] -= r->bytes[1];
+	}
+	flow_unkill(f);
+	r->result = EDIT_DONE;
+	if (fields & ~EDIT_ZERO)
+		edit_tell(skb, EVENT_UPDATE, r->slot, r->gen, v6);
+}
+
+inline_ int edit(struct __sk_buff *skb, const bool v6)
+{
+	struct edit_request *r = (void *)(long)skb->data;
+	struct flow *f;
+
+	if ((void *)(r + 1) > (void *)(long)skb->data_end)
+		return VERDICT_DROP;
+	f = flow_at(r->slot, v6);
+	if (!f)
+		r->result = EDIT_GONE;
+	else if (r->op == EDIT_INSERT)
+		edit_insert(skb, r, f, v6);
+	else
+		edit_update(skb, r, f, v6);
+	return VERDICT_PASS;
+}
+
+#endif

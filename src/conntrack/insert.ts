@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/** `-I` and `-A`: a flow is made of what the options say. */
+import type { NewFlow } from '../flow-editor.js';
+import { isIcmp } from '../protocol.js';
+import { OperationError } from './failure.js';
+import { protocolOptions } from './protocol-options.js';
+import type { FlowOptions } from './request.js';
+import type { Call, Status } from './session.js';
+import { tupleQuery } from './tuple.js';
+
+/** Status bits that can be given to a flow: SEEN_REPLY, ASSURED and FIXED_TIMEOUT (IPS_* of nf_conntrack_common.h). */
+export const SETTABLE = (1 << 1) | (1 << 2) | (1 << 10);
+
+/** Whoever sets it would have to name the flow that expected this one. */
+export const EXPECTED = 1 << 0;
+
+/** `-I`: a flow that there is already is an error. `-A`: it is none, and stays as it is. */
+export async function insert(call: Call): Promise<Status> {
+  const { request, product } = call;
+  const isAdd = request.command === 'A';
+  const flow = newFlow(request.flow);
+  const result = flow === 'invalid' ? flow : product.flowEditor().insert(flow);
+  switch (result) {
+    case 'invalid':
+      throw new OperationError(isAdd ? 'Invalid argument' : 'invalid parameters');
+    case 'full':
+      throw new OperationError('Cannot allocate memory');
+    case 'exists':
+      if (!isAdd) throw new OperationError('Such conntrack exists, try -U to update');
+  }
+  await call.sum(result === 'inserted' ? 1 : 0, isAdd ? 'added' : 'created');
+  return 0;
+}
+
+/** @throws OperationError for what no flow can have */
+function newFlow(options: FlowOptions): NewFlow | 'invalid' {
+  const { status = 0, state, timeout = 0, mark, labels } = options;
+  if (options.origZone !== undefined || options.replyZone !== undefined) {
+    throw new OperationError('Operation not supported');
+  }
+  if (status & EXPECTED) throw new OperationError('Device or resource busy');
+  const original = originalTuple(options);
+  const reply = replyTuple(options, original);
+  if (!reply || !isPossible(options)) return 'invalid';
+  return {
+    original,
+    reply,
+    anyPort:
+      options.srcNat?.address !== undefined && options.srcNat.port === undefined && !hasReplyPorts(options),
+    ...(state !== undefined && { state }),
+    status: status & SETTABLE,
+    timeout,
+    mark: mark?.value ?? 0,
+    labels: labels.add ?? 0n,
+  };
+}
+
+/** As given, or the reply's turned round; ports may be given of either. */
+function originalTuple(options: FlowOptions): NewFlow['original'] {
+  const given = tupleQuery(options);
+  if (options.src && options.dst) return given;
+  const { sport = given.dport, dport = given.sport } = options.original;
+  return { ...given, src: given.dst, dst: given.src, sport, dport };
+}
+
+/** The original turned round, but for what the options say of it. undefined: they say only half. */
+function replyTuple(options: FlowOptions, original: NewFlow['original']): NewFlow['reply'] | undefined {
+  const { proto = 0, replySrc, replyDst, reply, srcNat, dstNat } = options;
+  const isGiven = replySrc !== undefined || replyDst !== undefined;
+  const hasPorts = protocolOptions(proto).some(
+    ({ key }) => key === 'reply-port-src' || key === 'reply-key-src',
+  );
+  const isWhole = options.src !== undefined && options.dst !== undefined;
+  if (isGiven && isWhole && hasPorts && !hasReplyPorts(options)) return undefined;
+  const isTranslated = srcNat?.address !== undefined || dstNat?.address !== undefined;
+  const ports = isGiven || isTranslated ? reply : {};
+  return {
+    src: dstNat?.address ?? replySrc ?? original.dst,
+    dst: srcNat?.address ?? replyDst ?? original.src,
+    sport: dstNat?.port ?? ports.sport ?? original.dport,
+    dport: srcNat?.port ?? ports.dport ?? original.sport,
+  };
+}
+
+function hasReplyPorts({ reply }: FlowOptions): boolean {
+  return reply.sport !== undefined && reply.dport !== undefined;
+}
+
+/** ICMP's requests that begin a flow, of code 0: the others are errors and answers. */
+const QUERIES: Readonly<Record<4 | 6, readonly number[]>> = { 4: [8, 13, 15, 17], 6: [128] };
+
+function isPossible({ proto = 0, icmpType = 0, icmpCode = 0, family = 4 }: FlowOptions): boolean {
+  return !isIcmp(proto) || (QUERIES[family].includes(icmpType) && icmpCode === 0);
+}
