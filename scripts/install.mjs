@@ -37,7 +37,7 @@ exec node "$(dirname "$(readlink -f "$0")")/../lib/ctnat/dist/src/cli/main.js" "
 
 try {
   rmSync(fresh, { recursive: true, force: true });
-  for (const path of ['package.json', 'config.schema.json', 'dist/src', 'build/bpf']) copy(path);
+  for (const path of ['package.json', 'config.schema.json', 'proto', 'dist/src', 'build/bpf']) copy(path);
   for (const folder of runtimePackages()) copy(folder);
   copy('loader/dist/src', 'node_modules/libbpf-ts/dist/src');
   copy('loader/package.json', 'node_modules/libbpf-ts/package.json');

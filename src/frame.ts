@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What stands around the items of a listing that is written while it is made. */
 
+/** How one kind of thing is written. */
+export interface Formatter<T> {
+  readonly text: (item: T) => string;
+  /** JSON on one line. */
+  readonly json: (item: T) => string;
+}
+
 export interface Frame {
   readonly begin: string;
   readonly between: string;

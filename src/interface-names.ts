@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Names of interfaces by ifindex, as flows remember them: the interface may be detached or gone by now. */
-import { listLinks, type TypedMap } from 'libbpf-ts';
+import { listLinks } from 'libbpf-ts';
 import type { Iface } from './generated/layouts.gen.js';
+
+/** The datapath's map of attached interfaces, or what stands for it. */
+export interface Attached {
+  get(ifindex: number): Iface | undefined;
+}
 
 export class InterfaceNames {
   readonly #names = new Map<number, string>();
-  readonly #ifaces: TypedMap<number, Iface>;
+  readonly #ifaces: Attached;
   #asked = false;
 
   /** @param ifaces the datapath's map: attached interfaces keep the name that they were attached by */
-  constructor(ifaces: TypedMap<number, Iface>) {
+  constructor(ifaces: Attached) {
     this.#ifaces = ifaces;
   }
 

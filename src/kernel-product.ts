@@ -5,6 +5,7 @@
  */
 import type { Config } from './config/config.js';
 import { Datapath } from './datapath.js';
+import type { EventOptions, EventSource } from './events/source.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
 import type { FlowEditor } from './flow-editor.js';
@@ -127,6 +128,11 @@ export class KernelProduct implements Product {
 
   sweep(): SweepResult {
     return new Sweeper(this.#datapath()).sweep();
+  }
+
+  async events(options: EventOptions): Promise<EventSource> {
+    const { openEvents } = await import('./events/kernel-source.js');
+    return await openEvents(this.#pinPath, options);
   }
 
   async runAgent(options: AgentOptions): Promise<void> {

@@ -14,9 +14,9 @@ const WAIT_MS = 30_000;
 
 /**
  * `change`: whoever changes what is loaded and attached. `agent`: the agent, from its start to its end. `running`: the
- * agent, once what it was started with is in force.
+ * agent, once what it was started with is in force. `reader0` and so on: whoever listens to events there.
  */
-export type LockPurpose = 'change' | 'agent' | 'running';
+export type LockPurpose = 'change' | 'agent' | 'running' | `reader${number}`;
 
 /**
  * Does work that nobody else who changes this pin path does at the same time.
@@ -62,7 +62,21 @@ export function lockRunning(pinPath: string): Promise<FileLock> {
 
 /** The process that runs as the pin path's agent, or undefined. Looks without touching the lock. */
 export function agentPid(pinPath: string): number | undefined {
-  const file = lockFile(pinPath, 'running');
+  return lockedBy(pinPath, 'running');
+}
+
+/** The process that listens to events at this place, or undefined. Looks without touching the lock. */
+export function readerPid(pinPath: string, place: number): number | undefined {
+  return lockedBy(pinPath, `reader${place}`);
+}
+
+/** Takes a place to listen to events, unless a living process has it. */
+export function lockReader(pinPath: string, place: number): FileLock | undefined {
+  return FileLock.tryAcquire(lockFile(pinPath, `reader${place}`));
+}
+
+function lockedBy(pinPath: string, purpose: LockPurpose): number | undefined {
+  const file = lockFile(pinPath, purpose);
   try {
     return lockHolder(readFileSync('/proc/locks', 'utf8'), statSync(file));
   } catch (error) {

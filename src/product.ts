@@ -4,6 +4,7 @@
  * A method that can't do its work throws a CtnatError whose message says what, to what, why and what to do.
  */
 import type { Config } from './config/config.js';
+import type { EventOptions, EventSource } from './events/source.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
 import type { FlowEditor } from './flow-editor.js';
@@ -161,6 +162,9 @@ export interface Product {
   metrics(): readonly Metric[];
   /** Removes what has expired, now. */
   sweep(): SweepResult;
+
+  /** Begins to listen to events: every change from now on is told. The caller closes the source. */
+  events(options: EventOptions): Promise<EventSource>;
 
   /** Runs the agent until `stop` is aborted. */
   runAgent(options: AgentOptions): Promise<void>;

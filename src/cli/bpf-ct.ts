@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { UsageError } from '../errors.js';
 import { isEmptyFilter } from '../filter.js';
+import { FLOW_FORMATTER } from '../format-flow.js';
 import type { CommandFunction, Context } from './command.js';
-import { FLOW_FORMATTER } from './format-flow.js';
 import { frameOf, printObject } from './print.js';
 import { counted } from './values.js';
 

@@ -48,6 +48,8 @@ export interface CommandSpec extends Named {
   readonly hasFilter?: boolean;
   /** The command prints state, in the form that -o says. */
   readonly hasOutput?: boolean;
+  /** Forms that -o takes beside text, json and jsonl. */
+  readonly moreFormats?: readonly string[];
   /** -o means something else here: only the long --output chooses the form. */
   readonly hasOwnO?: boolean;
   /** The command reads the words behind it by itself; its options here are only for the shell's completion. */

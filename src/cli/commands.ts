@@ -101,6 +101,32 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     load: async () => (await import('./gc.js')).gc,
   },
   {
+    name: 'monitor',
+    summary: 'show events as they come',
+    options: [
+      {
+        flags: '--type <types>',
+        description: 'new, update, destroy, drop; several with commas (default: all)',
+        kind: 'none',
+      },
+      { flags: '--count <number>', description: 'end behind so many events', kind: 'none' },
+    ],
+    hasFilter: true,
+    hasOutput: true,
+    moreFormats: ['protobuf'],
+    details:
+      'One event a change: a flow that begins, changes its state or status, or ends, and dropped packets, of which\n' +
+      'each reason has an allowance. Says on stderr when it listens, and how many events were lost. SIGINT and SIGTERM\n' +
+      'end it. -o protobuf writes messages of proto/ctnat/v1/event.proto, each behind its length.',
+    examples: [
+      ['ctnat monitor', 'everything'],
+      ['ctnat monitor --type new,destroy -p tcp -s 10.0.0.0/24 -o jsonl', 'the connections of one network'],
+      ['ctnat monitor --type drop', 'what is dropped, and why'],
+      ['ctnat monitor --count 1 --type new --dport 443', 'wait for the next connection to port 443'],
+    ],
+    load: async () => (await import('./monitor.js')).monitor,
+  },
+  {
     name: 'status',
     summary: 'show interfaces, tables, timeouts, features and the agent',
     hasOutput: true,

@@ -10,7 +10,7 @@ import {
   type OptionSpec,
   type ValueKind,
 } from './command.js';
-import { FILTER_OPTIONS, GLOBAL_OPTIONS, LONG_OUTPUT_OPTION, OUTPUT_OPTION } from './options.js';
+import { FILTER_OPTIONS, GLOBAL_OPTIONS, OUTPUT_OPTION, outputOption } from './options.js';
 
 export interface Word {
   readonly word: string;
@@ -75,7 +75,7 @@ function optionsOf(spec: GroupSpec | CommandSpec, isRoot: boolean): readonly Opt
   return [
     ...(spec.options ?? []),
     ...(spec.hasFilter ? FILTER_OPTIONS : []),
-    ...(spec.hasOutput ? [spec.hasOwnO ? LONG_OUTPUT_OPTION : OUTPUT_OPTION] : []),
+    ...(spec.hasOutput ? [outputOption(spec)] : []),
     ...common,
   ];
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { text } from 'node:stream/consumers';
 import { runConntrack } from '../conntrack/run.js';
+import { flowJson } from '../format-flow.js';
 import type { CommandFunction } from './command.js';
-import { flowJson } from './format-flow.js';
 
 /** `ctnat conntrack`. */
 export const conntrack: CommandFunction = async (context) => {

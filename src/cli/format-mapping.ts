@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** NAT mappings as text and JSON. */
+
+import { endpointText, ifaceJson, ifaceText, protoText, tenths } from '../format-flow.js';
 import { isDestinationNat, type Mapping } from '../mapping.js';
-import { endpointText, ifaceJson, ifaceText, protoText, tenths } from './format-flow.js';
 import type { Formatter } from './print.js';
 
 export const MAPPING_FORMATTER: Formatter<Mapping> = { text: mappingText, json: mappingJson };

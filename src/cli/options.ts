@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Options that many commands share. */
 import { FILTER_STATES } from '../flow.js';
-import type { OptionSpec } from './command.js';
+import type { CommandSpec, OptionSpec } from './command.js';
 
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   {
@@ -25,12 +25,11 @@ export const OUTPUT_OPTION: OptionSpec = {
   choices: FORMATS,
 };
 
-/** Where -o is something else. */
-export const LONG_OUTPUT_OPTION: OptionSpec = {
-  flags: '--output <format>',
-  description: FORMAT_TEXT,
-  choices: FORMATS,
-};
+/** The option of one command. */
+export function outputOption({ hasOwnO, moreFormats = [] }: CommandSpec): OptionSpec {
+  const choices = [...FORMATS, ...moreFormats];
+  return { ...OUTPUT_OPTION, choices, ...(hasOwnO && { flags: '--output <format>' }) };
+}
 
 export const FILTER_OPTIONS: readonly OptionSpec[] = [
   { flags: '-f, --family <family>', description: 'ipv4 or ipv6', choices: ['ipv4', 'ipv6'] },

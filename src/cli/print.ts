@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Prints results in the form that -o asks for. */
-import { ARRAY, type Frame, framed, LINES } from '../frame.js';
+import { ARRAY, type Formatter, type Frame, framed, LINES } from '../frame.js';
 import type { Context, OutputFormat } from './command.js';
 
-/** How one kind of thing is written. */
-export interface Formatter<T> {
-  readonly text: (item: T) => string;
-  /** JSON on one line. */
-  readonly json: (item: T) => string;
-}
+export type { Formatter } from '../frame.js';
 
 /** Streams many things: a line each, or one JSON array. */
 export function printStream<T>(

@@ -10,7 +10,7 @@ import {
   isGroup,
   type OptionSpec,
 } from './command.js';
-import { FILTER_OPTIONS, GLOBAL_OPTIONS, LONG_OUTPUT_OPTION, OUTPUT_OPTION } from './options.js';
+import { FILTER_OPTIONS, GLOBAL_OPTIONS, OUTPUT_OPTION, outputOption } from './options.js';
 
 /** Does what was parsed: the command, its arguments, and its options with those given before it. */
 export type Runner = (
@@ -56,7 +56,7 @@ function buildCommand(spec: CommandSpec, run: Runner): Command {
   for (const argument of spec.arguments ?? []) command.addArgument(buildArgument(argument));
   if (!spec.isRaw) addOptions(command, spec.options ?? []);
   if (spec.hasFilter) addOptions(command, FILTER_OPTIONS, 'Filter:');
-  if (spec.hasOutput) addOptions(command, [spec.hasOwnO ? LONG_OUTPUT_OPTION : OUTPUT_OPTION]);
+  if (spec.hasOutput) addOptions(command, [outputOption(spec)]);
   addOptions(command, GLOBAL_OPTIONS, 'Global options:');
   command.addHelpText('after', helpTail(spec));
   command.action(() => {

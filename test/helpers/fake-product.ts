@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The product as a table in memory, for tests of the command line: it remembers what it was asked to do.
 
+import { once } from 'node:events';
 import type { Config } from '../../src/config/config.js';
 import { DEFAULT_TIMEOUTS } from '../../src/defaults.js';
+import type { CtEvent } from '../../src/events/event.js';
+import type { EventOptions, EventSource } from '../../src/events/source.js';
 import { type Filter, flowPredicate, mappingPredicate } from '../../src/filter.js';
 import { type Flow, statusNames } from '../../src/flow.js';
 import type { FlowEditor } from '../../src/flow-editor.js';
@@ -37,6 +40,10 @@ export class FakeProduct implements Product {
   changes: string[] = [];
   /** What the kernel lacks. */
   lacking: MissingFeature[] = [];
+  /** What those who listen get, before they wait until they are told to stop. */
+  stream: CtEvent[] = [];
+  /** What they asked for. */
+  readonly listened: EventOptions[] = [];
   /** What the agent does. */
   agent: (options: AgentOptions) => Promise<void> = async () => {};
   closed = 0;
@@ -149,6 +156,11 @@ export class FakeProduct implements Product {
     return { maps: [{ name: 'flows4', looked: 4096, live: 500, deleted: 12 }], durationMs: 1.5 };
   }
 
+  async events(options: EventOptions): Promise<EventSource> {
+    this.listened.push(options);
+    return fakeEvents(this.stream, options.signal);
+  }
+
   runAgent(options: AgentOptions): Promise<void> {
     return this.agent(options);
   }
@@ -220,5 +232,23 @@ export function exampleMapping(changes: Partial<Mapping> = {}): Mapping {
     age: 12.4,
     flows: 1,
     ...changes,
+  };
+}
+
+function fakeEvents(stream: readonly CtEvent[], signal: AbortSignal | undefined): EventSource {
+  const closed = new AbortController();
+  const until = AbortSignal.any([closed.signal, ...(signal ? [signal] : [])]);
+  const all = async function* () {
+    for (const event of stream) yield event;
+    if (!until.aborted) await once(until, 'abort');
+  };
+  return {
+    transport: 'ringbuf',
+    lost: stream.reduce((sum, event) => (event.type === 'lost' ? event.total : sum), 0),
+    [Symbol.asyncIterator]: all,
+    batches: async function* () {
+      for await (const event of all()) yield [event];
+    },
+    close: async () => closed.abort(),
   };
 }

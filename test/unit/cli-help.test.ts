@@ -46,7 +46,8 @@ test('every example is a command line that the program understands', async (t) =
     for (const [line] of spec.examples) {
       const own = /ctnat ([^|>)]*)/.exec(line)![1]!;
       t.ok(own.startsWith(path.join(' ')), line);
-      if (path[0] === 'apply' || path[0] === 'run') continue; // their files are not there
+      if (['apply', 'run'].includes(path[0]!)) continue; // their files are not there
+      if (path[0] === 'monitor') continue; // waits for events
       t.match(
         await ctnat(words(own)),
         {

@@ -5,7 +5,7 @@ import { openSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
-import { FLOW_FORMATTER } from '../../src/cli/format-flow.js';
+import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { Output, OutputClosed } from '../../src/cli/output.js';
 import { framed, LINES } from '../../src/frame.js';
 import { ctnat } from '../helpers/command-line.js';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Slots' bytes: what is decoded of them, and filters on them.
 import { test } from 'tap';
-import { FLOW_FORMATTER } from '../../src/cli/format-flow.js';
+import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { decodeFlow } from '../../src/decode-flow.js';
 import {
   type Filter,

@@ -3,9 +3,9 @@
  * Flows as text and JSON. Both are joined by hand: a listing of a million flows is bound by this file.
  * Everything that goes into the JSON unquoted is a number or a word without characters to escape.
  */
-import { printable } from '../errors.js';
-import { type Flow, type FlowStatus, type FlowTuple, statusBits } from '../flow.js';
-import type { Formatter } from './print.js';
+import { printable } from './errors.js';
+import { type Flow, type FlowStatus, type FlowTuple, statusBits } from './flow.js';
+import type { Formatter } from './frame.js';
 
 export const FLOW_FORMATTER: Formatter<Flow> = { text: flowText, json: flowJson };
 
