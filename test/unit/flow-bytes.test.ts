@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Slots' bytes: what is decoded of them, and filters on them.
 import { test } from 'tap';
-import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { decodeFlow } from '../../src/decode-flow.js';
 import {
   type Filter,
@@ -12,6 +11,7 @@ import {
 } from '../../src/filter.js';
 import { type FlowFormat, FlowPrinter } from '../../src/flow-printer.js';
 import type { Match } from '../../src/flow-table.js';
+import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { ARRAY, type Frame, framed, LINES } from '../../src/frame.js';
 import { CtStatus, CtTcpState, flow4Codec, NatType } from '../../src/generated/layouts.gen.js';
 import type { InterfaceNames } from '../../src/interface-names.js';

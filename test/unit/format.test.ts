@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Flows and mappings as text and JSON.
 import { test } from 'tap';
-import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { MAPPING_FORMATTER } from '../../src/cli/format-mapping.js';
 import { tableText } from '../../src/cli/table.js';
 import { type Flow, statusBits, statusNames } from '../../src/flow.js';
+import { FLOW_FORMATTER } from '../../src/format-flow.js';
 import { exampleFlow, exampleMapping, pingFlow } from '../helpers/fake-product.js';
 
 const CONTRACT_FLOW =
