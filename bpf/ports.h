@@ -245,7 +245,8 @@ inline_ void port_walk_resume(struct port_walk *w, struct port_hint *hint, const
 inline_ enum search port_search_pass(const struct port_search *search, struct tuple_ref *ref, __u32 *tries,
 				     __u32 *victim, __u32 now, __u32 zero, const __u32 step, const bool v6)
 {
-	__u32 hash = port_hint_hash(search->reply, search->proto, v6), tag, which, port = 0, ordered, looked;
+	__u32 hash = port_hint_hash(search->reply, search->proto, v6), tag, which, port = 0, ordered, looked,
+	      walked = 1;
 	struct tuple6 *reply = search->reply;
 	struct port_hint *hint;
 	struct port_walk w;
@@ -281,8 +282,10 @@ inline_ enum search port_search_pass(const struct port_search *search, struct tu
 			port_look(&w, port, v6);
 			if (w.free)
 				goto claim;
-			if (w.dead) /* the flow had it before, or one like it: it shall have it again */
+			if (w.dead) { /* the flow had it before, or one like it: it shall have it again */
+				walked = 0;
 				goto take_dead;
+			}
 		}
 	}
 	blur(port, zero);
@@ -315,7 +318,7 @@ inline_ enum search port_search_pass(const struct port_search *search, struct tu
 			hint->closing = w.closing;
 	}
 take_dead:
-	*tries = looked | 1;
+	*tries = looked | walked; /* 0: what is asked for is looked at again */
 	if (w.dead) {
 		*victim = port_holder(&w, w.dead - 1, v6);
 		return *victim == SLOT_NONE ? SEARCH_AGAIN : SEARCH_REAP;
