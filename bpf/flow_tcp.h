@@ -94,6 +94,8 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 	__u32 remaining = read_once(f->deadline) - now;
 	__u8 state = read_once(f->state); /* compared below with what it was: another CPU's change stays */
 
+	if (unlikely(state == CT_TCP_NONE)) /* its last packet has been, and is on its way still */
+		return TRACK_REPLACE;
 	segment_make(skb, p, dir, &seg, s->zero, true);
 	remaining &= ~((__s32)remaining >> 31); /* 0 when it is past */
 	tcp_track_segment(f, &seg, remaining, s, &result);
@@ -109,7 +111,8 @@ inline_ enum track tcp_flow_track(struct __sk_buff *skb, struct flow *f, const s
 		return TRACK_INVALID;
 	if (unlikely(result.verdict == TCP_VERDICT_DELETE)) {
 		/* Nothing but a refusal was ever answered. The flow ends with this packet, but not before the
-		 * packet has passed the other hook. */
+		 * packet has passed the other hook. Any other begins anew. */
+		write_once(f->state, CT_TCP_NONE);
 		write_once(f->deadline, now + LAST_PACKET_TICKS);
 		return TRACK_LAST;
 	}

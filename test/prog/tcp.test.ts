@@ -128,7 +128,7 @@ withDatapath(async (t, datapath) => {
     const [flow] = datapath.flows();
     t.ok(flow === undefined || flow.secondsLeft < 0.2, `${flow?.secondsLeft} s are left`);
     t.match(datapath.counters(), { CREATED: 1, CLOSED: 1 });
-    if (flow) datapath.setDeadline(flow.slot, -1);
+    // before the flow's last tick is over: what comes now is not its own any more
     talk(t, datapath, [syn]);
     t.match(datapath.flows(), [{ packets: [1, 0], status: ['SRC_NAT'] }]);
     t.equal(datapath.flows().length, 1);
