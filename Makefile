@@ -15,7 +15,7 @@ endif
 .SUFFIXES:
 .NOTPARALLEL:
 
-.PHONY: all setup build compile bpf layouts check test demo bench install test-vm clean help
+.PHONY: all setup build compile bpf layouts check test fuzz-diff fuzz-packets demo bench install test-vm clean help
 
 all: build
 
@@ -40,6 +40,14 @@ check: setup build ## types, lint, format, shell scripts, generated layouts, the
 
 test: setup build ## every test; needs root
 	$(Q)node scripts/run-tests.mjs loader unit prog e2e
+
+# N, SEED, FAMILY (4 or 6) and KIND (tcp, udp, icmp …) as one likes.
+fuzz-diff: setup build ## random sequences against Netfilter: N=100000 SEED=1 FAMILY=4; needs root
+	$(Q)DIFF_SEQUENCES=$(or $(N),100000) DIFF_SEED=$(SEED) DIFF_FAMILY=$(FAMILY) DIFF_KIND=$(KIND) \
+		node dist/test/e2e/netfilter.test.js
+
+fuzz-packets: setup build ## mutated packets through the hooks: N=1000000 SEED=1; needs root
+	$(Q)FUZZ_PACKETS=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),1) node dist/test/prog/fuzz.test.js
 
 demo: setup ## two clients behind a router, all in network namespaces; needs root
 	$(Q)echo "==> building"

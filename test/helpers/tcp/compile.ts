@@ -16,9 +16,11 @@ export interface CompileOptions {
   /** Default: clang-19, gcc where that is missing. */
   compiler?: string;
   flags?: readonly string[];
+  /** Folder of the source; default test/helpers/tcp. */
+  sources?: string;
 }
 
-/** Compiles test/helpers/tcp/NAME.c. Returns the program's path; the teardown deletes it. */
+/** Compiles NAME.c for this machine. Returns the program's path; the teardown deletes it. */
 export async function compile(
   name: string,
   teardown: Teardown,
@@ -34,7 +36,7 @@ export async function compile(
     ...(compiler.startsWith('gcc') ? ['-Wno-unused-function'] : []),
     ...(options.flags ?? []),
     `-I${join(ROOT, 'bpf')}`,
-    ...['-o', program, join(SOURCES, `${name}.c`), '-lm'],
+    ...['-o', program, join(options.sources ?? SOURCES, `${name}.c`), '-lm'],
   ]);
   return program;
 }

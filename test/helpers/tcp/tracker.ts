@@ -43,9 +43,14 @@ export class LineProcess {
   #ended = false;
   #wake: (() => void) | undefined;
 
-  constructor(readonly argv: readonly string[]) {
+  /** @param files file descriptors of this process that the program gets as 3, 4, … */
+  constructor(
+    readonly argv: readonly string[],
+    files: readonly number[] = [],
+  ) {
     const [file, ...args] = argv;
-    this.#child = spawn(file!, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(file!, args, { stdio: ['pipe', 'pipe', 'pipe', ...files] });
+    this.#child = child as ChildProcessByStdio<Writable, Readable, Readable>;
     this.#child.stdout.setEncoding('latin1').on('data', (text: string) => {
       const lines = (this.#pending + text).split('\n');
       this.#pending = lines.pop()!;
