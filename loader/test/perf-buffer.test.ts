@@ -6,6 +6,7 @@ import { BpfMap } from '../src/map.js';
 import { PerfBuffer } from '../src/perf-buffer.js';
 import { catchError } from './helpers/catch-error.js';
 import { loadEvents } from './helpers/events.js';
+import { lacking } from './helpers/lacking.js';
 
 const RECORDS = 200_000;
 /** 64 pages hold 8,192 records of 32 bytes. */
@@ -83,7 +84,9 @@ t.test('what finds no room is counted exactly, and the rest arrives', async (t) 
   t.ok(records.length > 0 && records.length < 50_000);
   t.equal(later.length, 10, 'it goes on after an overflow');
   t.equal(perf.lost, 50_000 - records.length);
-  t.equal(perf.lost, events.failed(), 'the program has counted the same');
+  // before Linux 5.0 the helper does not say that there was no room
+  const told = lacking('jmp32') ? 0 : perf.lost;
+  t.equal(events.failed(), told, 'the program has counted the same');
   t.equal(countWhole([...records, ...later], 50_010), records.length + later.length);
   perf.close();
   t.equal(perf.lost, 50_000 - records.length, 'the count stays after close()');
