@@ -107,7 +107,9 @@ async function runTarget(target, settings) {
   try {
     say(`${target.name} | # ${target.prepare()}`);
   } catch (error) {
-    return { target, passed: 0, failed: 1, seconds: 0, fault: `kernel ${target.name} could not be prepared: ${error.message}` };
+    const fault = `kernel ${target.name} could not be prepared: ${error.message}`;
+    say(`${target.name} | not ok - ${fault}`);
+    return { target, passed: 0, failed: 1, seconds: 0, fault };
   }
   const outcome = await runMachine(target, { ...settings, say });
   if (outcome.fault) {

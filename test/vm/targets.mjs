@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The kernels that a run is about: Debian's of kernels.json, or those that VMTEST_KERNEL names. Each becomes a
 // target of vmtest.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
@@ -32,11 +32,16 @@ export function debianTargets(names, { update = false } = {}) {
     .map((name) => ({
       name,
       config: 'vmtest.toml',
-      prepare: () => {
-        const argv = [...(update ? ['--update'] : []), name];
-        return `Debian ${execFileSync('test/vm/get-kernel', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()}`;
-      },
+      prepare: () => `Debian ${getKernel([...(update ? ['--update'] : []), name])}`,
     }));
+}
+
+/** @returns the package's version @throws {Error} with get-kernel's reason; what it says besides goes to stderr */
+function getKernel(argv) {
+  const { status, stdout, stderr } = spawnSync('test/vm/get-kernel', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  process.stderr.write(stderr);
+  if (status === 0) return stdout.trim();
+  throw new Error(/^get-kernel: (.*)$/.exec(stderr.trimEnd().split('\n').at(-1))?.[1] ?? `get-kernel ended with status ${status}`);
 }
 
 /**
