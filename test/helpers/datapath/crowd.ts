@@ -18,7 +18,7 @@ const LOOPBACK = 1;
 const TO_LOOPBACK = { mac: '00:00:00:00:00:00' };
 const PACKETS = {
   [TCP]: frameWith(TO_LOOPBACK, CLIENT, SERVER, tcp({ sport: 1, dport: 2 }), bytes(1)),
-  [UDP]: frameWith(TO_LOOPBACK, CLIENT, SERVER, udp({ sport: 1, dport: 2 }), bytes(5)),
+  [UDP]: frameWith(TO_LOOPBACK, CLIENT, SERVER, udp({ sport: 1, dport: 2 }), bytes(12)),
 } as Record<number, Buffer>;
 
 /** Of a TCP packet above: one byte of payload, which a SYN carries as well. */

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // What other CPUs do to the tables while a test reads them. Prints `begun`, works until SIGTERM, and prints what
 // it did as JSON.
-// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT
+// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT|sweep
 import { Datapath } from '../../../src/datapath.js';
 import { parseFilter } from '../../../src/filter.js';
 import { FlowTable } from '../../../src/flow-table.js';
 import { CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
+import { Sweeper } from '../../../src/sweeper.js';
 import { nowTicks, tickDifference } from '../../../src/ticks.js';
 import { iface } from '../datapath/settings.js';
 import { CLIENT, frame, ROUTER_WAN, SERVER, udp } from '../packet.js';
+import { elapse } from '../wait.js';
 
 const LOOPBACK = 1;
 /** Packets between two looks at the clock and at signals. */
@@ -26,14 +28,16 @@ process.on('SIGTERM', () => {
   stopped = true;
 });
 
-const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal };
+const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal, sweep };
 const turn = KINDS[kind]!();
 let begun = false;
 while (!stopped) {
   turn();
   if (!begun) console.log('begun');
   begun = true;
-  await new Promise((resolve) => setImmediate(resolve));
+  // a sweep takes a millisecond: it is to come at every moment, and to leave the processor to the packets
+  if (kind === 'sweep') await elapse(5);
+  else await new Promise((resolve) => setImmediate(resolve));
 }
 console.log(JSON.stringify(did));
 datapath.close();
@@ -104,5 +108,17 @@ function signal(): () => void {
   return () => {
     for (let i = 0; i < TURN; i++) process.kill(first, 'SIGUSR2');
     did.signals = ((did.signals as number | undefined) ?? 0) + TURN;
+  };
+}
+
+/** What the agent does, more often. */
+function sweep(): () => void {
+  const sweeper = new Sweeper(datapath);
+  let sweeps = 0;
+  let deleted = 0;
+  return () => {
+    for (const map of sweeper.sweep().maps) deleted += map.deleted;
+    sweeps++;
+    Object.assign(did, { sweeps, deleted });
   };
 }

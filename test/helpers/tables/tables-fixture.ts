@@ -3,6 +3,7 @@
 import { removePinDirectory } from 'libbpf-ts';
 import type { Test } from 'tap';
 import { Datapath } from '../../../src/datapath.js';
+import type { FlavourName } from '../../../src/flavours.js';
 import { tupleRefCodec } from '../../../src/generated/layouts.gen.js';
 import { tupleKeys } from '../../../src/tuple-keys.js';
 import { Daemon } from '../process.js';
@@ -23,11 +24,11 @@ export class Tables {
   }
 
   /** Loads the datapath; the test's end unloads it. */
-  static async load(t: Test, flows4: number, flows6: number): Promise<Tables> {
+  static async load(t: Test, flows4: number, flows6: number, flavour?: FlavourName): Promise<Tables> {
     const teardown = Teardown.of(t);
     const pinPath = `/sys/fs/bpf/ctnat-tables-${process.pid}-${++loaded}`;
     teardown.defer(pinPath, () => removePinDirectory(pinPath));
-    const datapath = await Datapath.load(pinPath, { flows4, flows6 });
+    const datapath = await Datapath.load(pinPath, { flows4, flows6, ...(flavour && { flavour }) });
     teardown.defer('the handles', () => datapath.close());
     return new Tables(datapath, teardown);
   }
