@@ -23,7 +23,7 @@ enum bench_limits {
 
 struct bench_request {
 	__u32 flows;	  /* how many there are to pick from */
-	__u32 sequential; /* 0: at random; 1: in turn, from `cursor` on */
+	__u32 sequential; /* 0: at random; 1: in turn, from `cursor` on; 2: each twice */
 	__u32 cursor;
 	__u32 seed;	/* of the random pick, not 0 */
 	__u32 hook;	/* index into hooks */
@@ -85,7 +85,7 @@ inline_ __u32 pick(struct bench_request *r)
 	__u32 x = r->seed;
 
 	if (r->sequential)
-		return r->cursor++;
+		return r->cursor++ >> (r->sequential - 1);
 	x ^= x << 13;
 	x ^= x >> 17;
 	x ^= x << 5;

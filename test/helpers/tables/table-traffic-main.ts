@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // What other CPUs do to the tables while a test reads them. Prints `begun`, works until SIGTERM, and prints what
 // it did as JSON.
-// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT|sweep
+// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT|sweep|race FLOWS
+import { join } from 'node:path';
+import { BpfMap } from 'libbpf-ts';
 import { Datapath } from '../../../src/datapath.js';
 import { parseFilter } from '../../../src/filter.js';
 import { FlowTable } from '../../../src/flow-table.js';
-import { CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
+import { Counter, CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
 import { Sweeper } from '../../../src/sweeper.js';
 import { nowTicks, tickDifference } from '../../../src/ticks.js';
+import { readRequest } from '../../bench/bench-request.js';
 import { iface } from '../datapath/settings.js';
 import { CLIENT, frame, ROUTER_WAN, SERVER, udp } from '../packet.js';
 import { elapse } from '../wait.js';
+import { openPinnedSource, sendPackets } from './packet-source.js';
 
 const LOOPBACK = 1;
 /** Packets between two looks at the clock and at signals. */
@@ -24,17 +28,19 @@ const [first = 0, count = 0] = rest.map(Number);
 const datapath = Datapath.open(pinPath);
 const did: Record<string, number | number[]> = {};
 let stopped = false;
+let done = false;
 process.on('SIGTERM', () => {
   stopped = true;
 });
 
-const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal, sweep };
+const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal, sweep, race };
 const turn = KINDS[kind]!();
 let begun = false;
 while (!stopped) {
   turn();
   if (!begun) console.log('begun');
   begun = true;
+  if (done) break;
   // a sweep takes a millisecond: it is to come at every moment, and to leave the processor to the packets
   if (kind === 'sweep') await elapse(5);
   else await new Promise((resolve) => setImmediate(resolve));
@@ -120,5 +126,25 @@ function sweep(): () => void {
     for (const map of sweeper.sweep().maps) deleted += map.deleted;
     sweeps++;
     Object.assign(did, { sweeps, deleted });
+  };
+}
+
+/**
+ * First packets of flows, from a source that another process sends from as well, as soon as it is told to begin.
+ * Ends when all flows had theirs and two have met; at half as many flows more it gives up.
+ */
+function race(): () => void {
+  const source = openPinnedSource(pinPath);
+  const request = BpfMap.openPinned(join(pinPath, 'request'));
+  const joined = (): boolean =>
+    datapath.maps.counters.getPerCpu(Counter.CLASH_JOINED)!.some((count) => count > 0n);
+  let sent = 0;
+  return () => {
+    const { cursor, flows } = readRequest(request);
+    if (flows === 0) return; // not yet
+    sendPackets(source, TURN * 10);
+    sent += TURN * 10;
+    did.sent = sent;
+    done = cursor >= first && (joined() || cursor >= 1.5 * first);
   };
 }

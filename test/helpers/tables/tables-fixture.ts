@@ -60,10 +60,16 @@ export class Tables {
 
   /** Starts a process of table-traffic-main.ts on these tables, and waits until it has begun. */
   async traffic(kind: string, ...args: readonly (string | number)[]): Promise<Daemon> {
-    const main = new URL('./table-traffic-main.js', import.meta.url).pathname;
-    const daemon = Daemon.start([process.execPath, main, this.pinPath, kind, ...args.map(String)]);
-    this.#teardown.defer(`${kind} traffic`, () => daemon.stop());
+    const daemon = this.start([], kind, ...args);
     await daemon.printed(/begun/);
+    return daemon;
+  }
+
+  /** As traffic(), with a command before it, such as taskset; does not wait. */
+  start(before: readonly string[], kind: string, ...args: readonly (string | number)[]): Daemon {
+    const main = new URL('./table-traffic-main.js', import.meta.url).pathname;
+    const daemon = Daemon.start([...before, process.execPath, main, this.pinPath, kind, ...args.map(String)]);
+    this.#teardown.defer(`${kind} traffic`, () => daemon.stop());
     return daemon;
   }
 }
