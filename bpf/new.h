@@ -78,7 +78,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		bool live = f && flow_is_live(f, gen, now);
 
 		judge = live && at == HOOK_EGRESS && (f->flags & FLOW_AT_INGRESS);
-		if (judge && !(f->status & (CT_SEEN_REPLY | CT_SRC_NAT))) {
+		if (judge && !(f->status & CT_SEEN_REPLY)) {
 			/* below: judged like a new one */
 		} else if (judge) {
 			f->flags &= ~FLOW_AT_INGRESS;
