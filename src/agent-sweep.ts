@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { AgentLog } from './agent-log.js';
 import { Datapath } from './datapath.js';
 import { DEFAULT_GC } from './defaults.js';
+import { clearDeadPlaces } from './events/places.js';
 import type { SweptMap } from './product.js';
 import { runSteps } from './steps.js';
 import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
@@ -66,6 +67,8 @@ export class AgentSweep {
 
   async #sweep(): Promise<readonly SweptMap[]> {
     using datapath = Datapath.open(this.#pinPath);
+    const dead = clearDeadPlaces(this.#pinPath, datapath);
+    if (dead > 0) this.#log.info(`events: ${dead} readers had died`);
     const { maps } = await runSteps(new Sweeper(datapath).sweepSteps());
     if (performance.now() >= this.#repairAt) await this.#repairTables(datapath);
     return maps;

@@ -6,12 +6,14 @@
  */
 import { once } from 'node:events';
 import { type NetworkEvent, type NetworkWatch, watch } from 'libbpf-ts';
+import { AgentEvents } from './agent-events.js';
 import { openLog } from './agent-log.js';
 import { AgentSweep } from './agent-sweep.js';
 import { apply } from './apply.js';
 import type { Config } from './config/config.js';
 import { Datapath, NotAttachedError } from './datapath.js';
 import { errorLine } from './errors.js';
+import type { FileSink } from './events/file-sink.js';
 import { concerns, followNetwork, rememberedState } from './follow.js';
 import { lockAgent, lockRunning } from './lock.js';
 import { MetricsServer } from './metrics-server.js';
@@ -34,17 +36,20 @@ class Agent {
   readonly #options: AgentOptions;
   readonly #log = openLog();
   readonly #sweep: AgentSweep;
+  readonly #events: AgentEvents;
+  readonly #failed = new AbortController();
   #metrics: MetricsServer | undefined;
 
   constructor(pinPath: string, options: AgentOptions) {
     this.#pinPath = pinPath;
     this.#options = options;
     this.#sweep = new AgentSweep(pinPath, this.#log);
+    this.#events = new AgentEvents(pinPath, this.#log, (error) => this.#failed.abort(error));
   }
 
   async run(): Promise<void> {
     const { readConfig, stop, onReload } = this.#options;
-    const failed = new AbortController();
+    const failed = this.#failed;
     const until = AbortSignal.any([stop, failed.signal]);
     // from here on no change is missed
     using network = watch({ links: true, addresses: true }, until);
@@ -63,6 +68,7 @@ class Agent {
       if (failed.signal.aborted) throw failed.signal.reason;
       this.#log.info('stopped; the datapath goes on');
     } finally {
+      await this.#events.close();
       await this.#metrics?.close();
     }
   }
@@ -82,14 +88,18 @@ class Agent {
     const old = this.#metrics;
     const isSame = old && listen && old.listen.host === listen.host && old.listen.port === listen.port;
     const next = isSame ? old : listen && (await MetricsServer.start(this.#pinPath, listen, this.#log));
+    let files: readonly FileSink[] = [];
     try {
+      files = await AgentEvents.open(config.events);
       for (const change of await apply(this.#pinPath, config, { mayBeAbsent: true })) this.#log.info(change);
     } catch (error) {
+      await AgentEvents.close(files);
       if (next !== old) await next?.close();
       throw error;
     }
     this.#metrics = next;
     if (next !== old) await old?.close();
+    await this.#events.use(files);
     this.#sweep.setBounds(config.gc);
     for (const { name, ifindex } of rememberedState(this.#pinPath).interfaces) {
       if (ifindex === 0) this.#log.warn(`${name} is not there; it is attached when it comes`);

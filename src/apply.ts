@@ -3,7 +3,7 @@
 import { attachmentOf } from './attach.js';
 import { Change } from './change.js';
 import type { Config } from './config/config.js';
-import { ConfigError, CtnatError } from './errors.js';
+import { CtnatError } from './errors.js';
 import { checkSupported } from './interface-support.js';
 import { isSameRule, type NatRule } from './nat-rule.js';
 import { type Network, readNetwork, requireLink } from './network.js';
@@ -19,7 +19,6 @@ export interface ApplyOptions {
 
 /**
  * See Product.apply().
- * @throws ConfigError for what this version can not do
  */
 export async function apply(
   pinPath: string,
@@ -42,9 +41,6 @@ export async function apply(
 
 /** What the file's check can't know. */
 function checkConfig(config: Config): void {
-  if (config.events.length > 0) {
-    throw new ConfigError('events: this version writes no event stream; remove the key');
-  }
   for (const each of config.interfaces) checkSupported(each);
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Config } from './config/config.js';
 import { Datapath } from './datapath.js';
+import { clearDeadPlaces } from './events/places.js';
 import type { EventOptions, EventSource } from './events/source.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
@@ -127,6 +128,7 @@ export class KernelProduct implements Product {
   }
 
   sweep(): SweepResult {
+    clearDeadPlaces(this.#pinPath, this.#datapath());
     return new Sweeper(this.#datapath()).sweep();
   }
 

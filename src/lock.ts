@@ -41,6 +41,11 @@ export async function withChangeLock<T>(pinPath: string, work: () => T | Promise
   }
 }
 
+/** The lock of withChangeLock(), unless somebody else has it. */
+export function tryChangeLock(pinPath: string): FileLock | undefined {
+  return FileLock.tryAcquire(lockFile(pinPath, 'change'));
+}
+
 /**
  * Makes this process the agent of a pin path.
  * @throws CtnatError naming the agent that there is

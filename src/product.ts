@@ -4,6 +4,7 @@
  * A method that can't do its work throws a CtnatError whose message says what, to what, why and what to do.
  */
 import type { Config } from './config/config.js';
+import type { EventType } from './events/event.js';
 import type { EventOptions, EventSource } from './events/source.js';
 import type { Filter } from './filter.js';
 import type { Flow } from './flow.js';
@@ -53,6 +54,12 @@ export interface AgentStatus {
   readonly pid: number | null;
 }
 
+/** Somebody who listens to events. */
+export interface ReaderStatus {
+  readonly pid: number;
+  readonly types: readonly EventType[];
+}
+
 export interface Status {
   readonly version: string;
   readonly kernel: string;
@@ -65,6 +72,9 @@ export interface Status {
   /** Those of the features that this kernel lacks and ctnat would use, with what it does instead. */
   readonly missing: readonly MissingFeature[];
   readonly agent: AgentStatus;
+  readonly readers: readonly ReaderStatus[];
+  /** New flows whose packets were dropped because the table was full, since the programs were loaded. */
+  readonly tableFullDrops: number;
 }
 
 /** What one sweep did in one map. */

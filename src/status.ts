@@ -5,12 +5,14 @@ import { type BpfMap, type KernelFeatures, probeFeatures } from 'libbpf-ts';
 import { currentState } from './change.js';
 import { Datapath, MAP_NAMES } from './datapath.js';
 import { DEFAULT_TIMEOUTS } from './defaults.js';
+import { listReaders } from './events/places.js';
 import { Call } from './generated/layouts.gen.js';
 import { Hooks } from './hooks.js';
 import { interfaceStatus } from './interface-status.js';
 import { missingFeatures } from './kernel-support.js';
 import { Ledger } from './ledger.js';
 import { agentPid } from './lock.js';
+import { readMetrics } from './metrics-table.js';
 import { readNetwork } from './network.js';
 import type { InterfaceStatus, MapStatus, Status } from './product.js';
 import { decodeTimeouts, encodeTimeouts } from './settings.js';
@@ -37,6 +39,8 @@ export function status(pinPath: string): Status {
       timeouts: DEFAULT_TIMEOUTS,
       features: features(kernel),
       missing: missingFeatures(),
+      readers: [],
+      tableFullDrops: 0,
     };
   }
   using datapath = Datapath.open(pinPath);
@@ -50,7 +54,14 @@ export function status(pinPath: string): Status {
     timeouts: timeouts(datapath, state),
     features: features(kernel, { datapath, state }),
     missing: missingFeatures(),
+    readers: listReaders(pinPath, datapath),
+    tableFullDrops: dropsOf('drop_table_full', datapath),
   };
+}
+
+function dropsOf(reason: string, datapath: Datapath): number {
+  const found = readMetrics(datapath).filter((metric) => metric.reason === reason);
+  return found.reduce((sum, { packets }) => sum + packets, 0);
 }
 
 /** Those that are there with our programs on them. */

@@ -5,6 +5,7 @@ import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
 import type { CommandFunction } from './command.js';
 import { printObject } from './print.js';
 import { tableText } from './table.js';
+import { counted } from './values.js';
 
 /** `ctnat status`. */
 export const status: CommandFunction = async (context) => {
@@ -17,7 +18,7 @@ export const status: CommandFunction = async (context) => {
 function statusText(state: Status, colour: boolean): string {
   const agent = state.agent.running ? `running, pid ${state.agent.pid}` : 'not running';
   const parts = [
-    `ctnat ${state.version}, kernel ${state.kernel}, pins ${state.pinPath}\nagent: ${agent}\n`,
+    `ctnat ${state.version}, kernel ${state.kernel}, pins ${state.pinPath}\nagent: ${agent}\n${readersText(state)}${fullText(state)}`,
     interfaceTable(state, colour),
     mapTable(state, colour),
     timeoutTable(state, colour),
@@ -25,6 +26,15 @@ function statusText(state: Status, colour: boolean): string {
     missingTable(state, colour),
   ];
   return parts.filter((part) => part !== '').join('\n');
+}
+
+function readersText({ readers }: Status): string {
+  return readers.map(({ pid, types }) => `events: ${types.join(', ')} to pid ${pid}\n`).join('');
+}
+
+function fullText({ tableFullDrops }: Status): string {
+  if (tableFullDrops === 0) return '';
+  return `table full: ${counted(tableFullDrops, 'packet')} of new flows dropped; give tables.flows more room\n`;
 }
 
 function interfaceTable({ interfaces }: Status, colour: boolean): string {

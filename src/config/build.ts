@@ -149,7 +149,9 @@ function buildEvents(list: NonNullable<ConfigFile['events']>, judge: Judge): Eve
   const seen = new Map<string, number>();
   return list.map(({ file, format = 'jsonl', types = [...DEFAULT_EVENT_TYPES] }, i) => {
     const path = ['events', i, 'file'];
-    if (!file.startsWith('/')) judge.refuse(path, `expected an absolute path, got ${quoted(file)}`);
+    if (!file.startsWith('/') && file !== 'stdout') {
+      judge.refuse(path, `expected an absolute path or stdout, got ${quoted(file)}`);
+    }
     const before = seen.get(file);
     if (before !== undefined) judge.refuse(path, `${quoted(file)} is the file of events[${before}] already`);
     seen.set(file, i);

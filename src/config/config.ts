@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The configuration after reading: every value typed and checked, defaults filled in. */
 import type { Cidr } from '../address.js';
+import type { EventFormat } from '../events/encoder.js';
+import type { EventType } from '../events/event.js';
 import type { InterfaceConfig } from '../interface-config.js';
 import type { NatRule } from '../nat-rule.js';
 import type { Timeouts } from '../timeouts.js';
 
-export const EVENT_TYPES = ['new', 'update', 'destroy', 'drop'] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
-
-/** A file that the agent appends events to. */
+/** What the agent appends events to. */
 export interface EventSink {
+  /** An absolute path, or `stdout`. */
   readonly file: string;
-  readonly format: 'jsonl';
+  readonly format: EventFormat;
   readonly types: readonly EventType[];
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The configuration file's shape once config.schema.json has passed it: texts still unread. */
 import type { Family } from '../address.js';
+import type { EventFormat } from '../events/encoder.js';
+import type { EventType } from '../events/event.js';
 import type { AttachMode, MappingMode, MappingModes, Masquerade } from '../interface-config.js';
-import type { EventType } from './config.js';
 
 export interface FileInterface {
   name: string;
@@ -32,5 +33,5 @@ export interface ConfigFile {
   tables?: { flows?: number | { ipv4?: number; ipv6?: number } };
   gc?: { minInterval?: string; maxInterval?: string };
   metrics?: { listen: string };
-  events?: { file: string; format?: 'jsonl'; types?: EventType[] }[];
+  events?: { file: string; format?: EventFormat; types?: EventType[] }[];
 }

@@ -12,10 +12,10 @@ import { withChangeLock } from '../lock.js';
 import { rawPredicate } from '../raw-filter.js';
 import { EventBuffer, type Transport, transportOf } from './buffer.js';
 import { Clock } from './clock.js';
-import type { CtEvent } from './event.js';
+import type { CtEvent, EventType as TypeName } from './event.js';
 import { kernelFilter, remainingFilter } from './kernel-filter.js';
 import { Losses } from './losses.js';
-import { clearPlace, occupy, type Place, takePlace } from './places.js';
+import { clearPlace, occupy, type Place, setTypes, takePlace } from './places.js';
 import { EventRecord } from './record.js';
 import type { EventOptions, EventSource } from './source.js';
 
@@ -153,6 +153,17 @@ class KernelEventSource implements EventSource {
     if (inodeOf(this.#pinPath) !== this.#inode) return undefined;
     using datapath = Datapath.open(this.#pinPath);
     return work(datapath);
+  }
+
+  async want(types: readonly TypeName[]): Promise<void> {
+    if (types.length === 0) throw new RangeError('Cannot listen to events of no type');
+    await withChangeLock(this.#pinPath, () =>
+      this.#using((datapath) => setTypes(datapath, this.#place.number, types)),
+    );
+  }
+
+  stop(): void {
+    this.#end.abort();
   }
 
   #left: Promise<number[]> | undefined;

@@ -8,16 +8,11 @@ import type { FileLock } from 'libbpf-ts';
 import type { Datapath } from '../datapath.js';
 import { CtnatError } from '../errors.js';
 import { EventLimits, type EventReader } from '../generated/layouts.gen.js';
-import { lockReader, readerPid, withChangeLock } from '../lock.js';
+import { lockReader, readerPid, tryChangeLock } from '../lock.js';
+import type { ReaderStatus } from '../product.js';
 import { EVENT_TYPES, type EventType } from './event.js';
 
 export const MAX_READERS = EventLimits.READERS;
-
-/** Somebody who listens. */
-export interface ReaderStatus {
-  readonly pid: number;
-  readonly types: readonly EventType[];
-}
 
 /** A place that this process has. */
 export interface Place {
@@ -30,6 +25,7 @@ export interface Place {
  * occupy().
  */
 export function takePlace(pinPath: string, datapath: Datapath): Place {
+  clearDead(pinPath, datapath);
   for (let number = 0; number < MAX_READERS; number++) {
     const lock = lockReader(pinPath, number);
     if (!lock) continue;
@@ -53,13 +49,13 @@ export function occupy(
   maps.event_readers.set(number, filter);
   maps.event_buffers.set(number, buffer.fd);
   // last: it is what programs look at first
-  setBits(datapath, number, types);
+  setTypes(datapath, number, types);
 }
 
 /** Nobody listens at the place any more. The caller holds the lock for changes. */
 export function clearPlace(datapath: Datapath, number: number): void {
   const { maps } = datapath;
-  setBits(datapath, number, []);
+  setTypes(datapath, number, []);
   maps.event_buffers.delete(number);
   const cpus = maps.event_counts.getPerCpu(number) ?? [];
   maps.event_counts.setPerCpu(
@@ -68,7 +64,8 @@ export function clearPlace(datapath: Datapath, number: number): void {
   );
 }
 
-function setBits(datapath: Datapath, number: number, types: readonly EventType[]): void {
+/** Changes what is wanted at a place. The caller holds the lock for changes. */
+export function setTypes(datapath: Datapath, number: number, types: readonly EventType[]): void {
   const bit = 1 << number;
   const { events } = datapath.settings;
   const next = EVENT_TYPES.map((type, i) => (types.includes(type) ? events[i]! | bit : events[i]! & ~bit));
@@ -84,23 +81,32 @@ export function listReaders(pinPath: string, datapath: Datapath): ReaderStatus[]
 }
 
 /**
- * Clears the places whose readers have died without doing so. Costs next to nothing while there are none.
+ * Clears the places whose readers have died without doing so, unless somebody else changes things just now: then it
+ * is for the next time. Costs next to nothing while there are none.
  * @returns how many there were
  */
-export async function clearDeadPlaces(pinPath: string, datapath: Datapath): Promise<number> {
-  const isDead = ({ number }: { number: number }) => readerPid(pinPath, number) === undefined;
-  if (!usedPlaces(datapath).some(isDead)) return 0;
-  return await withChangeLock(pinPath, () => {
-    let cleared = 0;
-    for (const { number } of usedPlaces(datapath).filter(isDead)) {
-      const lock = lockReader(pinPath, number);
-      if (!lock) continue;
-      clearPlace(datapath, number);
-      lock.release();
-      cleared++;
-    }
-    return cleared;
-  });
+export function clearDeadPlaces(pinPath: string, datapath: Datapath): number {
+  if (deadPlaces(pinPath, datapath).length === 0) return 0;
+  using change = tryChangeLock(pinPath);
+  return change ? clearDead(pinPath, datapath) : 0;
+}
+
+/** The same. The caller holds the lock for changes. */
+function clearDead(pinPath: string, datapath: Datapath): number {
+  let cleared = 0;
+  for (const number of deadPlaces(pinPath, datapath)) {
+    using lock = lockReader(pinPath, number);
+    if (!lock) continue;
+    clearPlace(datapath, number);
+    cleared++;
+  }
+  return cleared;
+}
+
+function deadPlaces(pinPath: string, datapath: Datapath): number[] {
+  return usedPlaces(datapath)
+    .map(({ number }) => number)
+    .filter((number) => readerPid(pinPath, number) === undefined);
 }
 
 function usedPlaces({ settings }: Datapath): { number: number; types: EventType[] }[] {

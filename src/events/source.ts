@@ -39,6 +39,10 @@ export interface EventSource extends AsyncIterable<CtEvent> {
   readonly lost: number;
   /** Events as they come, in arrays that are never empty: for high rates. */
   batches(): AsyncIterable<readonly CtEvent[]>;
-  /** Ends the iteration and gives up the reader's place. Harmless when repeated. */
+  /** Wants these types from now on, at least one; events that have come are still given. */
+  want(types: readonly EventType[]): Promise<void>;
+  /** Ends the iteration behind what has come until now, as the signal does. Does not wait for it. */
+  stop(): void;
+  /** Ends the iteration at once and gives up the reader's place. Harmless when repeated. */
   close(): Promise<void>;
 }

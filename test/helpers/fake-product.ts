@@ -20,6 +20,7 @@ import type {
   InterfaceStatus,
   Metric,
   Product,
+  ReaderStatus,
   RetryHistogram,
   Status,
   SweepResult,
@@ -47,6 +48,8 @@ export class FakeProduct implements Product {
   /** What the agent does. */
   agent: (options: AgentOptions) => Promise<void> = async () => {};
   closed = 0;
+  readers: ReaderStatus[] = [];
+  tableFullDrops = 0;
 
   async attach(names: readonly string[], options: InterfaceOptions): Promise<InterfaceStatus[]> {
     for (const name of names) this.interfaces.set(name, options);
@@ -97,6 +100,8 @@ export class FakeProduct implements Product {
       features: { tcx: true, batch: false, flavour: 'v5_13' },
       missing: [...this.lacking],
       agent: { running: true, pid: 4711 },
+      readers: this.readers,
+      tableFullDrops: this.tableFullDrops,
     };
   }
 
@@ -249,6 +254,8 @@ function fakeEvents(stream: readonly CtEvent[], signal: AbortSignal | undefined)
     batches: async function* () {
       for await (const event of all()) yield [event];
     },
+    want: async () => {},
+    stop: () => closed.abort(),
     close: async () => closed.abort(),
   };
 }
