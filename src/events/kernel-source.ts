@@ -105,8 +105,12 @@ class KernelEventSource implements EventSource {
 
   async *batches(): AsyncGenerator<readonly CtEvent[], void, undefined> {
     try {
-      for await (const records of this.#buffer.batches(this.#until, () => this.#clock.now())) {
-        const events = this.#decode(records);
+      const batches = this.#buffer.batches(this.#until, () => this.#clock.now())[Symbol.asyncIterator]();
+      for (let next = batches.next(); ; ) {
+        const result = await Promise.race([next, this.#nudged()]);
+        if (result?.done) break;
+        if (result) next = batches.next();
+        const events = this.#decode(result?.value ?? []);
         if (events.length > 0) yield events;
       }
       const counts = await this.#leave();
@@ -142,10 +146,24 @@ class KernelEventSource implements EventSource {
     return events;
   }
 
+  #nudge: () => void = () => {};
+
+  /** Resolves when losses are to be told behind which no event comes that would show them. */
+  #nudged(): Promise<undefined> {
+    return new Promise((resolve) => {
+      this.#nudge = () => resolve(undefined);
+    });
+  }
+
   #look(): void {
-    if (inodeOf(this.#pinPath) === this.#inode) return;
-    this.#isGone = true;
-    this.#end.abort();
+    const cpus = this.#using(({ maps }) => maps.event_counts.getPerCpu(this.#place.number));
+    if (!cpus) {
+      this.#isGone = true;
+      this.#end.abort();
+      return;
+    }
+    this.#losses.refused(cpus.reduce((sum, { lost }) => sum + Number(lost), 0));
+    if (this.#losses.hasUntold) this.#nudge();
   }
 
   /** What is loaded, for a moment; undefined once it is gone. */

@@ -9,6 +9,7 @@ interface Cpu {
 
 export class Losses {
   readonly #cpus = new Map<number, Cpu>();
+  #refused = 0;
   #told = 0;
 
   /** An event came. In which order they come does not matter. */
@@ -29,10 +30,19 @@ export class Losses {
     else if (sequence > known.highest) known.highest = sequence;
   }
 
+  /** The kernel has counted so many that found no room. Tells of those behind which nothing has come yet. */
+  refused(count: number): void {
+    this.#refused = Math.max(this.#refused, count);
+  }
+
   get total(): number {
     let total = 0;
     for (const { highest, came } of this.#cpus.values()) total += Math.max(0, highest - came);
-    return Math.max(total, this.#told);
+    return Math.max(total, this.#refused, this.#told);
+  }
+
+  get hasUntold(): boolean {
+    return this.total > this.#told;
   }
 
   /** Those that no call before this one has told. */

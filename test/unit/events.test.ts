@@ -299,6 +299,12 @@ test('losses are the gaps of each CPU, whatever the order', (t) => {
   losses.reach(2, 2);
   t.equal(losses.untold(), 5, '6 to 8 on CPU 0; 1 and 2 on CPU 2');
   t.equal(losses.total, 8);
+  losses.refused(8);
+  t.notOk(losses.hasUntold, 'they are known by their gaps');
+  losses.refused(10);
+  t.equal(losses.untold(), 2, 'nothing has come behind them');
+  losses.take(0, 12);
+  t.equal(losses.untold(), 0, 'now something has');
   t.end();
 });
 
