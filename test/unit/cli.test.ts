@@ -227,6 +227,8 @@ test('status has the fields of the contract', async (t) => {
     'features',
     'missing',
     'agent',
+    'readers',
+    'tableFullDrops',
   ]);
   t.same(Object.keys(status.interfaces[0]), ['name', 'ifindex', 'mode', 'hooks', 'masquerade', 'mapping']);
   t.same(Object.keys(status.maps[0]), ['name', 'type', 'entries', 'maxEntries', 'bytes']);
@@ -239,6 +241,12 @@ test('status has the fields of the contract', async (t) => {
   t.match(stdout, /^flows4 +array +512 +4096 +12\.5% +1048576$/m);
   t.match(stdout, /^tcp\.established +7440s$/m);
   t.match(stdout, /^batch +no$/m);
+  t.notMatch(stdout, /^(events|table full):/m);
+  product.readers = [{ pid: 99, types: ['new', 'drop'] }];
+  product.tableFullDrops = 1;
+  const busy = (await ctnat('status', { product })).stdout;
+  t.match(busy, /^events: new, drop to pid 99\n/m);
+  t.match(busy, /^table full: 1 packet of new flows dropped; give tables\.flows more room\n/m);
 });
 
 test('apply checks, applies, and says what it changed', async (t) => {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Events: the kernel's records decoded, their forms, their order, what is lost, and `ctnat monitor`.
-import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test } from 'tap';
 import { parseCidr } from '../../src/address.js';
 import { Clock } from '../../src/events/clock.js';
@@ -30,6 +32,7 @@ import {
   Reason,
 } from '../../src/generated/layouts.gen.js';
 import { InterfaceNames } from '../../src/interface-names.js';
+import { packageFile } from '../../src/version.js';
 import { ctnat } from '../helpers/command-line.js';
 import { FakeProduct } from '../helpers/fake-product.js';
 import { readMessage } from '../helpers/protobuf.js';
@@ -379,6 +382,23 @@ test('a file takes its own types, and goes on under its old name until it is ope
     message: `can not open ${folder}: it is a folder (EISDIR); give a file`,
   });
   await t.rejects(FileSink.open({ ...sink, file: `${folder}/no/file` }), { message: /ENOENT/ });
+});
+
+test('protobuf: the example of docs/events.md reads what is written', async (t) => {
+  const docs = readFileSync(packageFile('docs/events.md'), 'utf8');
+  const example = /```js\n([^`]+)```/.exec(docs)![1]!;
+  const folder = mkdtempSync(fileURLToPath(packageFile('dist/events-example-')));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'events.bin');
+  const encode = await eventEncoder('protobuf');
+  writeFileSync(file, encodeAll([decode(DESTROY), decode(DROP), LOST], encode));
+  writeFileSync(join(folder, 'example.mjs'), example);
+  const { stdout, stderr } = spawnSync(process.execPath, [join(folder, 'example.mjs'), file], {
+    cwd: packageFile('.'),
+    encoding: 'utf8',
+  });
+  t.equal(stderr, '');
+  t.equal(stdout, 'TYPE_DESTROY 10.0.0.2\nTYPE_DROP drop_table_full\nTYPE_LOST 3\n');
 });
 
 /** A product whose stream is these events. */
