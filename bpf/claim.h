@@ -243,7 +243,10 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 		return create_fail(skb, f, at, REASON_DROP_PORT_SEARCH);
 	}
 	nat_retries_count(0, true);
-	return create_fail(skb, f, at, found == SEARCH_FAILED ? REASON_DROP_TUPLE_MAP : REASON_DROP_NO_PORT);
+	if (found == SEARCH_FAILED)
+		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	hop_go(skb, CALL_REFUSE, v6);
+	return create_fail(skb, f, at, REASON_DROP_NO_PORT);
 }
 
 /* What SEARCH has found becomes the flow's. */

@@ -11,6 +11,7 @@
 #include "icmp_error.h"
 #include "judge.h"
 #include "new.h"
+#include "refuse.h"
 #include "reap.h"
 #include "sweep.h"
 
@@ -94,6 +95,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_search##suffix(struct __sk_buff *skb)                                             \
 	{                                                                                                    \
 		return search_flow(skb, v6);                                                                 \
+	}                                                                                                    \
+	SEC("tc") int call_refuse##suffix(struct __sk_buff *skb)                                             \
+	{                                                                                                    \
+		return refuse(skb, v6);                                                                      \
 	}                                                                                                    \
 	SEC("tc") int call_commit_ingress##suffix(struct __sk_buff *skb)                                     \
 	{                                                                                                    \

@@ -159,8 +159,8 @@ inline_ bool event_may_tell(enum reason reason, __u32 now, __u32 *suppressed)
 	return true;
 }
 
-/* DROP: verdict_drop() says why and where. What of the packet could not be read is 0. */
-inline_ int event_drop(struct __sk_buff *skb, const bool v6)
+/* verdict_drop() says why and where. What of the packet could not be read is 0. */
+inline_ void event_tell_drop(struct __sk_buff *skb, const bool v6)
 {
 	__u32 reason = skb->cb[1] & 0xff, at = skb->cb[1] >> 8 & 1, suppressed = 0;
 	struct settings *s = settings_get();
@@ -168,7 +168,7 @@ inline_ int event_drop(struct __sk_buff *skb, const bool v6)
 	struct packet p;
 
 	if (!s || !event_may_tell(reason, clock_now(), &suppressed))
-		return VERDICT_DROP;
+		return;
 	packet_parse(skb, v6, hop_l2(skb), &p);
 	packet_blur(&p, s->zero);
 	event_begin(&e, EVENT_DROP, v6);
@@ -185,6 +185,14 @@ inline_ int event_drop(struct __sk_buff *skb, const bool v6)
 	e.tuple[0].sport = p.tuple.sport;
 	e.tuple[0].dport = p.tuple.dport;
 	event_send(skb, &e, s->events[EVENT_DROP], v6);
+}
+
+/* DROP. */
+inline_ int event_drop(struct __sk_buff *skb, const bool v6)
+{
+	event_tell_drop(skb, v6);
+	if ((skb->cb[1] & 0xff) == REASON_DROP_NO_PORT)
+		hop_go(skb, CALL_REFUSE, v6); /* its sender is told as well */
 	return VERDICT_DROP;
 }
 

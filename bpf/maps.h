@@ -192,6 +192,41 @@ struct {
 	__type(value, struct label_set);
 } labels SEC(".maps");
 
+/* Flows that were refused because no outside port was left, by what it was wanted for. */
+struct refusal_key {
+	__be32 external[4]; /* IPv4: word 0 */
+	__be32 remote[4];
+	__be16 port; /* the other side's; 0 for ICMP */
+	__u8 proto;
+	__u8 family;
+};
+
+struct refusal {
+	__u64 packets;
+};
+
+enum { REFUSALS_MAX = 1024 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, REFUSALS_MAX);
+	__type(key, struct refusal_key);
+	__type(value, struct refusal);
+} refusals SEC(".maps");
+
+/* How many ICMP errors this CPU has sent in this tick. */
+struct refuse_allowance {
+	__u32 tick;
+	__u32 told;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct refuse_allowance);
+} refuse_allowances SEC(".maps");
+
 /* Where a CPU's search for a free slot goes on: a clock's hand (bpf/slot.h). */
 struct hand {
 	__u32 position;

@@ -15,6 +15,7 @@ import type { InterfaceOptions, MappingModes, Masquerade } from './interface-con
 import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
+import type { Refusal } from './refusals.js';
 import type { Timeouts } from './timeouts.js';
 
 /** Options that every command takes. */
@@ -67,6 +68,8 @@ export interface Status {
   readonly interfaces: readonly InterfaceStatus[];
   readonly maps: readonly MapStatus[];
   readonly timeouts: Timeouts;
+  /** For which outside addresses and other sides flows were refused for want of a port. */
+  readonly refusals: readonly Refusal[];
   /** Kernel features by name: what is used instead of them stands in the value where there is a choice. */
   readonly features: Readonly<Record<string, boolean | number | string>>;
   /** Those of the features that this kernel lacks and ctnat would use, with what it does instead. */

@@ -15,6 +15,7 @@ import { agentPid } from './lock.js';
 import { readMetrics } from './metrics-table.js';
 import { readNetwork } from './network.js';
 import type { InterfaceStatus, MapStatus, Status } from './product.js';
+import { readRefusals } from './refusals.js';
 import { decodeTimeouts, encodeTimeouts } from './settings.js';
 import { SlotReader } from './slot-reader.js';
 import type { State } from './state.js';
@@ -37,6 +38,7 @@ export function status(pinPath: string): Status {
       interfaces: [],
       maps: [],
       timeouts: DEFAULT_TIMEOUTS,
+      refusals: [],
       features: features(kernel),
       missing: missingFeatures(),
       readers: [],
@@ -52,6 +54,7 @@ export function status(pinPath: string): Status {
     interfaces: interfaces(state, hooks),
     maps: [...mapStatus(datapath), describe('ledger', ledger.map, 1)],
     timeouts: timeouts(datapath, state),
+    refusals: readRefusals(datapath),
     features: features(kernel, { datapath, state }),
     missing: missingFeatures(),
     readers: listReaders(pinPath, datapath),

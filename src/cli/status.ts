@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+import { formatEndpoint } from '../address.js';
 import { mappingText, masqueradeText } from '../interface-config.js';
 import type { Status } from '../product.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
@@ -21,6 +22,7 @@ function statusText(state: Status, colour: boolean): string {
     `ctnat ${state.version}, kernel ${state.kernel}, pins ${state.pinPath}\nagent: ${agent}\n${readersText(state)}${fullText(state)}`,
     interfaceTable(state, colour),
     mapTable(state, colour),
+    refusalTable(state, colour),
     timeoutTable(state, colour),
     featureTable(state, colour),
     missingTable(state, colour),
@@ -62,6 +64,21 @@ function mapTable({ maps }: Status, colour: boolean): string {
   ]);
   const numbers = [2, 3, 4, 5];
   return tableText(['MAP', 'TYPE', 'ENTRIES', 'MAX', 'FULL', 'BYTES'], rows, { numbers, colour });
+}
+
+/** Who found no outside port: the ten most frequent. */
+function refusalTable({ refusals }: Status, colour: boolean): string {
+  if (refusals.length === 0) return '';
+  const rows = refusals
+    .slice(0, 10)
+    .map(({ proto, external, remote, packets }) => [
+      proto,
+      external,
+      formatEndpoint(remote.address, remote.port),
+      packets,
+    ]);
+  const head = ['NO PORT FOR', 'OUTSIDE ADDRESS', 'OTHER SIDE', 'REFUSED'];
+  return tableText(head, rows, { numbers: [3], colour });
 }
 
 function timeoutTable({ timeouts }: Status, colour: boolean): string {

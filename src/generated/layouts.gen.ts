@@ -96,6 +96,8 @@ export const Call = {
   COMMIT_INGRESS: 36,
   /** C: CALL_COMMIT_EGRESS. */
   COMMIT_EGRESS: 38,
+  /** no port is left: the packet's sender is told (C: CALL_REFUSE) */
+  REFUSE: 40,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -1972,6 +1974,140 @@ export const portHintCodec: Codec<PortHint> = {
   },
 };
 
+/** C: struct refusal, 8 bytes. */
+export interface Refusal {
+  /** C: packets: u64 at 0. */
+  packets: bigint;
+}
+
+/** Where the fields of struct refusal are, for code that reads bytes in place. */
+export const REFUSAL = {
+  size: 8,
+  offset: {
+    packets: 0,
+  },
+} as const;
+
+export const refusalLayout: StructShape = {
+  name: 'refusal',
+  size: 8,
+  fields: [
+    { name: 'packets', offset: 0, type: 'u64' },
+  ],
+};
+
+export const refusalCodec: Codec<Refusal> = {
+  size: 8,
+  read: (view, o) => ({
+    packets: view.getBigUint64(o, LE),
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.packets, 'refusal.packets'), LE);
+  },
+};
+
+/**
+ * Flows that were refused because no outside port was left, by what it was wanted for.
+ *
+ * C: struct refusal_key, 36 bytes.
+ */
+export interface RefusalKey {
+  /** IPv4: word 0 (C: external: be32[4] at 0) */
+  external: number[];
+  /** C: remote: be32[4] at 16. */
+  remote: number[];
+  /** the other side's; 0 for ICMP (C: port: be16 at 32) */
+  port: number;
+  /** C: proto: u8 at 34. */
+  proto: number;
+  /** C: family: u8 at 35. */
+  family: number;
+}
+
+/** Where the fields of struct refusal_key are, for code that reads bytes in place. */
+export const REFUSAL_KEY = {
+  size: 36,
+  offset: {
+    external: 0,
+    remote: 16,
+    port: 32,
+    proto: 34,
+    family: 35,
+  },
+} as const;
+
+export const refusalKeyLayout: StructShape = {
+  name: 'refusal_key',
+  size: 36,
+  fields: [
+    { name: 'external', offset: 0, type: 'be32[4]' },
+    { name: 'remote', offset: 16, type: 'be32[4]' },
+    { name: 'port', offset: 32, type: 'be16' },
+    { name: 'proto', offset: 34, type: 'u8' },
+    { name: 'family', offset: 35, type: 'u8' },
+  ],
+};
+
+export const refusalKeyCodec: Codec<RefusalKey> = {
+  size: 36,
+  read: (view, o) => ({
+    external: [view.getUint32(o, false), view.getUint32(o + 4, false), view.getUint32(o + 8, false), view.getUint32(o + 12, false)],
+    remote: [view.getUint32(o + 16, false), view.getUint32(o + 20, false), view.getUint32(o + 24, false), view.getUint32(o + 28, false)],
+    port: view.getUint16(o + 32, false),
+    proto: view.getUint8(o + 34),
+    family: view.getUint8(o + 35),
+  }),
+  write(view, o, value) {
+    fixed(value.external, 4, 'refusal_key.external').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'refusal_key.external'), false);
+    });
+    fixed(value.remote, 4, 'refusal_key.remote').forEach((item, i) => {
+      view.setUint32(o + 16 + i * 4, whole(item, 0, 4294967295, 'refusal_key.remote'), false);
+    });
+    view.setUint16(o + 32, whole(value.port, 0, 65535, 'refusal_key.port'), false);
+    view.setUint8(o + 34, whole(value.proto, 0, 255, 'refusal_key.proto'));
+    view.setUint8(o + 35, whole(value.family, 0, 255, 'refusal_key.family'));
+  },
+};
+
+/** How many ICMP errors this CPU has sent in this tick. (C: struct refuse_allowance, 8 bytes) */
+export interface RefuseAllowance {
+  /** C: tick: u32 at 0. */
+  tick: number;
+  /** C: told: u32 at 4. */
+  told: number;
+}
+
+/** Where the fields of struct refuse_allowance are, for code that reads bytes in place. */
+export const REFUSE_ALLOWANCE = {
+  size: 8,
+  offset: {
+    tick: 0,
+    told: 4,
+  },
+} as const;
+
+export const refuseAllowanceLayout: StructShape = {
+  name: 'refuse_allowance',
+  size: 8,
+  fields: [
+    { name: 'tick', offset: 0, type: 'u32' },
+    { name: 'told', offset: 4, type: 'u32' },
+  ],
+};
+
+export const refuseAllowanceCodec: Codec<RefuseAllowance> = {
+  size: 8,
+  read: (view, o) => ({
+    tick: view.getUint32(o, LE),
+    told: view.getUint32(o + 4, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.tick, 0, 4294967295, 'refuse_allowance.tick'), LE);
+    view.setUint32(o + 4, whole(value.told, 0, 4294967295, 'refuse_allowance.told'), LE);
+  },
+};
+
 /** The one entry of the settings map. (C: struct settings, 196 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
@@ -2669,6 +2805,9 @@ export const layouts = {
   metric: metricLayout,
   nat_rule: natRuleLayout,
   port_hint: portHintLayout,
+  refusal: refusalLayout,
+  refusal_key: refusalKeyLayout,
+  refuse_allowance: refuseAllowanceLayout,
   settings: settingsLayout,
   sweep_request: sweepRequestLayout,
   tcp_sender: tcpSenderLayout,
@@ -2741,6 +2880,10 @@ export const maps: {
   readonly nat_rules: MapLayout<number, NatRule>;
   /** C: port_hints: array, u32 → struct port_hint. */
   readonly port_hints: MapLayout<number, PortHint>;
+  /** C: refusals: lru_hash, struct refusal_key → struct refusal. */
+  readonly refusals: MapLayout<RefusalKey, Refusal>;
+  /** C: refuse_allowances: percpu_array, u32 → struct refuse_allowance. */
+  readonly refuse_allowances: MapLayout<number, RefuseAllowance>;
   /** C: settings: array, u32 → struct settings. */
   readonly settings: MapLayout<number, Settings>;
   /**
@@ -2903,6 +3046,22 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: portHintCodec,
+  },
+  refusals: {
+    name: 'refusals',
+    type: 'lru_hash',
+    maxEntries: 1024,
+    flags: 0,
+    key: refusalKeyCodec,
+    value: refusalCodec,
+  },
+  refuse_allowances: {
+    name: 'refuse_allowances',
+    type: 'percpu_array',
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: refuseAllowanceCodec,
   },
   settings: {
     name: 'settings',

@@ -96,6 +96,7 @@ export class FakeProduct implements Product {
       pinPath: '/sys/fs/bpf/ctnat',
       interfaces: this.#interfaces(),
       maps: [{ name: 'flows4', type: 'array', entries: 512, maxEntries: 4096, bytes: 1_048_576 }],
+      refusals: [],
       timeouts: DEFAULT_TIMEOUTS,
       features: { tcx: true, batch: false, flavour: 'v5_13' },
       missing: [...this.lacking],
