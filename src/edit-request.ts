@@ -9,8 +9,9 @@ type Words = number[];
 
 /** An address as four words; IPv4's is the first. */
 export function addressWords({ bytes }: Address): Words {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Array.from({ length: 4 }, (_, i) => (i * 4 < bytes.length ? view.getUint32(i * 4) : 0));
+  const words = [0, 0, 0, 0];
+  for (let i = 0; i < bytes.length; i++) words[i >> 2] = words[i >> 2]! * 256 + bytes[i]!;
+  return words;
 }
 
 const NO_WORDS: Words = [0, 0, 0, 0];

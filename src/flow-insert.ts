@@ -83,8 +83,10 @@ export class FlowInsert {
   }
 
   #freeSlots(family: 4 | 6): FreeSlots {
+    const known = this.#free[family];
+    if (known) return known;
     const { settings, maps } = this.#datapath;
-    const free = this.#free[family] ?? new FreeSlots(maps[`flows${family}`].map, settings[`slots${family}`]);
+    const free = new FreeSlots(maps[`flows${family}`].map, settings[`slots${family}`]);
     this.#free[family] = free;
     return free;
   }
@@ -98,6 +100,11 @@ export function stateNumber(protonum: number, state: string | undefined, icmpTyp
   return number < 0 ? undefined : number;
 }
 
+/** Ticks from now to a deadline: one more than the seconds take, for the one that is under way does not count whole. */
+export function timeoutTicks(seconds: number): number {
+  return ticksOfMs(Math.min(seconds, MAX_TIMEOUT) * 1000) + 1;
+}
+
 function makeRequest(flow: NewFlow, reply: Reply, state: number): Partial<EditRequest> {
   const { original } = flow;
   const source = compareAddresses(original.src, reply.dst) !== 0 || original.sport !== reply.dport;
@@ -107,7 +114,7 @@ function makeRequest(flow: NewFlow, reply: Reply, state: number): Partial<EditRe
   const natBits = (source ? CtStatus.SRC_NAT : 0) | (destination ? CtStatus.DST_NAT : 0);
   return {
     op: EditOp.INSERT,
-    timeout: ticksOfMs(Math.min(flow.timeout, MAX_TIMEOUT) * 1000),
+    timeout: timeoutTicks(flow.timeout),
     mark: flow.mark,
     status: flow.status | natBits,
     zone: original.zone,

@@ -5,23 +5,22 @@ import type { Datapath } from './datapath.js';
 import { decodeFlow } from './decode-flow.js';
 import { edit } from './edit-request.js';
 import { type Flow, statusBits } from './flow.js';
-import {
-  type CpuStatistics,
-  type FlowChange,
-  type FlowEditor,
-  type InsertResult,
-  MAX_TIMEOUT,
-  type NewFlow,
-  type TupleQuery,
+import type {
+  CpuStatistics,
+  FlowChange,
+  FlowEditor,
+  InsertResult,
+  NewFlow,
+  TupleQuery,
 } from './flow-editor.js';
-import { FlowInsert, stateNumber } from './flow-insert.js';
+import { FlowInsert, stateNumber, timeoutTicks } from './flow-insert.js';
 import { findRaw } from './flow-probe.js';
 import { EditFields, EditOp, type EditRequest, EditResult } from './generated/layouts.gen.js';
 import { InterfaceNames } from './interface-names.js';
 import { LabelTable } from './label-table.js';
 import { SlotReader } from './slot-reader.js';
 import { Sweeper } from './sweeper.js';
-import { nowTicks, ticksOfMs } from './ticks.js';
+import { nowTicks } from './ticks.js';
 
 /** Tries to take a flow that another CPU holds for an instant, and to set a bit that a packet's own has overwritten. */
 const TRIES = 8;
@@ -75,7 +74,7 @@ export class KernelFlowEditor implements FlowEditor {
         (mark === undefined ? 0 : EditFields.MARK) |
         (status === 0 ? 0 : EditFields.STATUS) |
         (state === undefined ? 0 : EditFields.STATE),
-      timeout: timeout === 0 ? AT_ONCE : ticksOfMs(Math.min(timeout ?? 0, MAX_TIMEOUT) * 1000),
+      timeout: timeout === 0 ? AT_ONCE : timeoutTicks(timeout ?? 0),
       mark: mark?.value ?? 0,
       markMask: mark?.mask ?? 0,
       status,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { text } from 'node:stream/consumers';
 import { runConntrack } from '../conntrack/run.js';
-import { flowJson } from '../format-flow.js';
 import type { CommandFunction } from './command.js';
 
 /** `ctnat conntrack`. */
@@ -11,7 +10,6 @@ export const conntrack: CommandFunction = async (context) => {
     product: (options) => context.product(options),
     write: (chunk) => out.write(chunk),
     tell: (line) => context.tell(line),
-    json: flowJson,
     signals: host.signals,
     readInput: () => text(host.stdin),
   });

@@ -64,17 +64,30 @@ export function parse(words: readonly string[], options: ParseOptions = {}): Req
 }
 
 /** The options of the protocols that `-p` names, wherever it stands: conntrack(8) knows them only behind it. */
-function optionsOfProtocols(words: readonly string[]): OptionDefinition[] {
-  const options = new Map<string, OptionDefinition>();
+function optionsOfProtocols(words: readonly string[]): readonly OptionDefinition[] {
+  const given = protocolsOf(words);
+  try {
+    if (given.length === 1) return protocolOptions(readProtocol(given[0]!));
+    const options = given.flatMap((value) => protocolOptions(readProtocol(value)));
+    return [...new Map(options.map((each) => [each.key, each])).values()];
+  } catch {
+    return []; // told when the words are read in earnest
+  }
+}
+
+/** What `-p` names; the usual spelling is looked for first, which is enough for a file of a million lines. */
+function protocolsOf(words: readonly string[]): string[] {
+  const at = words.indexOf('-p');
+  if (at >= 0 && at === words.lastIndexOf('-p') && words[at + 1] !== undefined) return [words[at + 1]!];
+  const given: string[] = [];
   try {
     for (const { option, value } of getopt(words, [...MAIN, ...ALL_PROTOCOL_OPTIONS])) {
-      if (option.key !== 'protonum') continue;
-      for (const each of protocolOptions(readProtocol(value!))) options.set(each.key, each);
+      if (option.key === 'protonum') given.push(value!);
     }
   } catch {
     // told when the words are read in earnest
   }
-  return [...options.values()];
+  return given;
 }
 
 function finishFlow({ flow, masks, stateText }: Draft): FlowOptions {

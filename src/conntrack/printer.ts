@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Writes flows in the form that `-o` asks for. */
 import type { Flow } from '../flow.js';
+import { flowJson } from '../format-flow.js';
 import { ARRAY, type Frame, LINES } from '../frame.js';
 import { flowLine } from './line.js';
 import type { Request } from './request.js';
@@ -15,8 +16,6 @@ export interface PrinterSetting {
   readonly request: Pick<Request, 'outputs' | 'labelNames'>;
   readonly slots: (family: Flow['family']) => number;
   readonly labelsOf: (flow: Flow) => bigint;
-  /** The flow as the other commands' JSON has it. */
-  readonly json: (flow: Flow) => string;
   readonly write: (text: string) => Promise<void>;
   /** References that the listing says there are: what has been asked for alone is held by the asker. */
   readonly use: number;
@@ -46,7 +45,7 @@ export class Printer {
     };
     const { begin = true, end = true } = setting.xml ?? {};
     if (outputs.has('json') || outputs.has('jsonl')) {
-      this.#format = setting.json;
+      this.#format = flowJson;
       this.#frame = outputs.has('json') ? ARRAY : LINES;
     } else if (outputs.has('save')) {
       this.#format = (flow) => saveLine(flow, setting.command);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Does what a conntrack(8) command line asks for, on ctnat's table. */
+import { events } from './events.js';
 import { expectCommand } from './expect.js';
 import { BANNER, ConntrackError, ConntrackUsageError, OperationError, told } from './failure.js';
 import { HELP } from './help.js';
@@ -78,6 +79,8 @@ export async function runCommand(call: Call): Promise<Status> {
       return await insert(call);
     case 'U':
       return await update(call);
+    case 'E':
+      return await events(call);
     case 'F':
       return await flush(call);
     case 'C':

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What the commands of conntrack(8) work with. */
-import type { Flow } from '../flow.js';
 import type { GlobalOptions, Product } from '../product.js';
 import { told } from './failure.js';
 import { Printer, type PrinterSetting } from './printer.js';
@@ -13,8 +12,6 @@ export interface Session {
   write(text: string): Promise<void>;
   /** To standard error. */
   tell(text: string): Promise<void>;
-  /** A flow as the other commands' JSON has it. */
-  json(flow: Flow): string;
   readonly signals: {
     on(signal: NodeJS.Signals, listener: () => void): unknown;
     off(signal: NodeJS.Signals, listener: () => void): unknown;
@@ -47,7 +44,6 @@ export class Call {
       request,
       slots: (family) => editor.slots(family),
       labelsOf: (flow) => editor.labelsOf(flow),
-      json: (flow) => session.json(flow),
       write: (text) => session.write(text),
       ...setting,
     });

@@ -11,8 +11,8 @@ import { entitle } from '../helpers/datapath/table.js';
 const COMPILED = new URL('../prog/', import.meta.url);
 const SOURCES = new URL('../../../test/prog/', import.meta.url);
 const JIT = '/proc/sys/net/core/bpf_jit_enable';
-/** tables.test.js loads the tables its own way and runs by itself; the flood takes an emulated machine an hour. */
-const APART = ['tables', 'flood'];
+/** tables.test.js and editor.test.js load the tables their own way and run by themselves; the flood takes an emulated machine an hour. */
+const APART = ['tables', 'editor', 'flood'];
 
 /** Those whose source is gone are leftovers of an earlier build. */
 function files(): string[] {

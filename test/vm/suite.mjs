@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
  * runs the packet tables of test/prog, its gateway.test.js stands for test/e2e: every test there loads the datapath
  * anew, which takes an emulated machine most of a minute.
  */
-const PLACES = ['dist/test/vm', 'dist/test/prog/tables.test.js', 'loader/dist/test'];
+const PLACES = ['dist/test/vm', 'dist/test/prog/tables.test.js', 'dist/test/prog/editor.test.js', 'loader/dist/test'];
 
 /** Tests of files, text and the compiler: another kernel changes nothing, and clang is slow under emulation. */
 const KERNEL_INDEPENDENT = [

@@ -4,7 +4,11 @@
 import type { Outcome } from './real.js';
 
 /** What stands for a timeout; the numbers themselves are compared apart. */
-const TIMEOUTS = [/^((?:ipv[46] +\d+ )?\w+ +\d+ )(\d+)( )/, /( -t )(\d+)( )/, /(<timeout>)(\d+)(<)/];
+const TIMEOUTS = [
+  /^((?: *\[\w+\] )?(?:ipv[46] +\d+ )?\w+ +\d+ )(\d+)( )/,
+  /( -t )(\d+)( )/,
+  /(<timeout>)(\d+)(<)/,
+];
 
 export interface Comparable {
   status: number;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The real conntrack(8) on Netfilter's table of a namespace of the test's own.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { Namespace } from '../netns.js';
 import type { Teardown } from '../teardown.js';
 
@@ -29,8 +29,24 @@ export class RealConntrack {
     const namespace = await Namespace.create('real', teardown);
     const real = new RealConntrack(namespace.path);
     real.run(['-F']); // loads what is not loaded
-    await namespace.sysctl({ 'net.netfilter.nf_conntrack_acct': 1 });
+    await namespace.sysctl({ 'net.netfilter.nf_conntrack_acct': 1, 'net.netfilter.nf_conntrack_events': 1 });
     return real;
+  }
+
+  /** Starts it; its standard output comes line by line. */
+  start(words: readonly string[]): Running {
+    const argv = [`--net=${this.#path}`, 'stdbuf', '-oL', 'conntrack', ...words];
+    return new Running(spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'pipe'] }));
+  }
+
+  /** Whether somebody in the namespace has joined a group of Netfilter's netlink (protocol 12). */
+  isListening(): boolean {
+    const argv = [`--net=${this.#path}`, 'cat', '/proc/net/netlink'];
+    const rows = execFileSync('nsenter', argv, { encoding: 'utf8' }).split('\n').slice(1);
+    return rows.some((row) => {
+      const [, protocol, , groups] = row.split(/\s+/);
+      return protocol === '12' && groups !== '00000000';
+    });
   }
 
   /** Runs it with labels named as `labelFile` says: it knows one path only, which a mount of its own covers. */
@@ -43,6 +59,31 @@ export class RealConntrack {
       timeout: 20_000,
     });
     return { status: status ?? 255, stdout, stderr };
+  }
+}
+
+/** One that goes on until it is stopped. */
+export class Running {
+  stdout = '';
+  stderr = '';
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number>;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout!.on('data', (chunk: Buffer) => {
+      this.stdout += chunk.toString();
+    });
+    child.stderr!.on('data', (chunk: Buffer) => {
+      this.stderr += chunk.toString();
+    });
+    this.#ended = new Promise((resolve) => child.once('close', (code) => resolve(code ?? 255)));
+  }
+
+  /** Returns its exit status; harmless when repeated. */
+  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
+    this.#child.kill(signal);
+    return this.#ended;
   }
 }
 

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // What other CPUs do to the tables while a test reads them. Prints `begun`, works until SIGTERM, and prints what
 // it did as JSON.
-// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT|sweep|race FLOWS
+// usage: node table-traffic-main.js PINPATH create|signal PID|rewrite FIRST COUNT|prolong FIRST COUNT|sweep|race FLOWS|
+//   insert FIRST COUNT|status FIRST COUNT
 import { join } from 'node:path';
 import { BpfMap } from 'libbpf-ts';
 import { Datapath } from '../../../src/datapath.js';
 import { parseFilter } from '../../../src/filter.js';
 import { FlowTable } from '../../../src/flow-table.js';
 import { Counter, CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
+import { KernelFlowEditor } from '../../../src/kernel-flow-editor.js';
 import { Sweeper } from '../../../src/sweeper.js';
 import { nowTicks, tickDifference } from '../../../src/ticks.js';
 import { readRequest } from '../../bench/bench-request.js';
 import { iface } from '../datapath/settings.js';
 import { CLIENT, frame, ROUTER_WAN, SERVER, udp } from '../packet.js';
 import { elapse } from '../wait.js';
+import { newFlow } from './new-flow.js';
 import { openPinnedSource, sendPackets } from './packet-source.js';
 
 const LOOPBACK = 1;
@@ -33,7 +36,10 @@ process.on('SIGTERM', () => {
   stopped = true;
 });
 
-const KINDS: Record<string, () => () => void> = { create, rewrite, prolong, signal, sweep, race };
+const KINDS: Record<string, () => () => void> = {
+  ...{ create, rewrite, prolong, signal, sweep, race },
+  ...{ insert, status },
+};
 const turn = KINDS[kind]!();
 let begun = false;
 while (!stopped) {
@@ -146,5 +152,35 @@ function race(): () => void {
     sent += TURN * 10;
     did.sent = sent;
     done = cursor >= first && (joined() || cursor >= 1.5 * first);
+  };
+}
+
+/** The same flows are made by whoever comes first; each once. */
+function insert(): () => void {
+  const editor = new KernelFlowEditor(datapath);
+  let next = first;
+  let inserted = 0;
+  return () => {
+    if (next === first + count) return;
+    for (let i = 0; i < TURN && next < first + count; i++, next++) {
+      if (editor.insert(newFlow(next)) === 'inserted') inserted++;
+    }
+    if (next === first + count) console.log('all tried');
+    Object.assign(did, { inserted });
+  };
+}
+
+/** A packet's own bit is set again and again, as flow_set_status does: what was read, and the bit. */
+function status(): () => void {
+  const memory = datapath.maps.flows4.map.mmap();
+  const view = memory.view();
+  let set = 0;
+  return () => {
+    for (let i = 0; i < TURN * 100; i++) {
+      const at = (first + (i % count)) * FLOW4.size + FLOW.offset.status;
+      view.setUint16(at, view.getUint16(at, true) | CtStatus.SEEN_REPLY, true);
+      set++;
+    }
+    did.set = set;
   };
 }
