@@ -33,13 +33,15 @@ enum call {
 	CALL_COMMIT_INGRESS = 36, /* the keys of the flow that SEARCH has found a port for */
 	CALL_COMMIT_EGRESS = 38,
 	CALL_REFUSE = 40, /* no port is left: the packet's sender is told */
+	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */
+	CALL_SCTP_EGRESS = 44,
 };
 
 enum hop_flags {
 	HOP_LOCAL = 1 << 0,	 /* the original tuple's key carries KEY_LOCAL */
 	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
 	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
-	HOP_OPTIONS = 1 << 3,	 /* the TCP options have been read */
+	HOP_OPTIONS = 1 << 3,	 /* the TCP options or SCTP chunks have been read */
 	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply; for SEARCH: that is closed */
 	HOP_AT_INGRESS = 1 << 5, /* for programs that serve both hooks */
 	HOP_EVICT_REPLIED = 1 << 6, /* REAP may end any flow that is not assured */
@@ -48,8 +50,8 @@ enum hop_flags {
 
 /* skb->cb, word by word. */
 struct hop {
-	__u32 word0; /* l2 length (4 bits), half the call behind REAP (4), retries (8), flags (8), TCP options
-			(8): scale, enum tcp_option_flags */
+	__u32 word0; /* l2 length (4 bits), half the call behind REAP (4), retries (8), flags (8); TCP options
+			(8): scale, enum tcp_option_flags, or SCTP chunks (8): enum sctp_word */
 	__u32 rule;  /* low half: 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where
 			the search goes on. High half: low half of the slot that REAP is for */
 	__u32 attempt; /* of the places to translate to that the rule allows */

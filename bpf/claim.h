@@ -17,6 +17,8 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 	__u32 flags = hop_flags(skb), index = hop_rule(skb) - 1;
 	struct nat_rule *r = NULL;
 	struct iface *iface;
+	__u16 min = 0, max = 0;
+	enum reason reason;
 
 	plan_plain(plan, p, v6);
 	if (flags & HOP_LOCAL)
@@ -25,21 +27,30 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 		r = bpf_map_lookup_elem(&nat_rules, &index);
 		if (!r)
 			return REASON_DROP_INTERNAL;
-		if (at == HOOK_INGRESS) {
-			plan_destination(plan, p, r, v6);
-			return 0;
-		}
-		if (r->kind == NAT_RULE_SNAT) {
-			plan_source(plan, p, r, v6);
-			return 0;
-		}
-	} else if (!(flags & HOP_MASQUERADE)) {
-		return 0;
 	}
-	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
-	if (!iface || !plan_masquerade(plan, p, iface, r, v6))
-		return REASON_DROP_NO_ADDRESS;
-	return 0;
+	if (r && at == HOOK_INGRESS) {
+		reason = plan_destination(plan, p, r, v6);
+		if (reason)
+			return reason;
+	} else if (r || flags & HOP_MASQUERADE) {
+		if (r) {
+			plan->rule = r->id;
+			min = r->to_port_min;
+			max = r->to_port_max;
+		}
+		if (r && r->kind == NAT_RULE_SNAT) {
+			plan_source(plan, p, r, v6);
+		} else {
+			iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+			if (!iface || !plan_masquerade(plan, iface, v6))
+				return REASON_DROP_NO_ADDRESS;
+			if (!r) {
+				min = iface->port_min;
+				max = iface->port_max;
+			}
+		}
+	}
+	return plan_ports(plan, p, min, max) ? 0 : REASON_DROP_PORT_FIXED;
 }
 
 /* The key of the packet between the hooks: its source as it came, its destination as it leaves. */
@@ -157,6 +168,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	reason = plan_make(&plan, skb, &p, ifindex, at, v6);
 	if (reason)
 		return create_fail(skb, f, at, reason);
+	plan_blur(&plan, s->zero);
 	ref.slot = slot;
 	ref.gen = f->gen;
 	if (!proto_has_ports(p.proto))
@@ -245,6 +257,9 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	nat_retries_count(0, true);
 	if (found == SEARCH_FAILED)
 		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	/* verifier: read again; kept through the search, the protocol would tell its passes apart */
+	if (!proto_port_is_free(read_once(f->proto)))
+		return create_fail(skb, f, at, REASON_DROP_PORT_FIXED);
 	hop_go(skb, CALL_REFUSE, v6);
 	return create_fail(skb, f, at, REASON_DROP_NO_PORT);
 }

@@ -8,12 +8,34 @@
 #ifndef CTNAT_CONNTRACK_H
 #define CTNAT_CONNTRACK_H
 
+#include "flow_sctp.h"
 #include "flow_tcp.h"
 #include "slot.h"
 
 /* A UDP flow is a stream when it still talks both ways 2 s after its first packet (nf_conntrack_proto_udp).
  */
 enum { UDP_STREAM_TICKS = 120 };
+
+_Static_assert(CT_TIMEOUT_UDP_STREAM == CT_TIMEOUT_UDP + 1 && CT_TIMEOUT_GRE_STREAM == CT_TIMEOUT_GRE + 1,
+	       "a stream's timeout stands behind its protocol's");
+
+/* The timeout of a flow without states that nobody has answered. Netfilter gives UDP-Lite UDP's. */
+inline_ enum ct_timeout proto_timeout(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+		return CT_TIMEOUT_UDP;
+	case IPPROTO_ICMP:
+		return CT_TIMEOUT_ICMP;
+	case IPPROTO_ICMPV6:
+		return CT_TIMEOUT_ICMPV6;
+	case IPPROTO_GRE:
+		return CT_TIMEOUT_GRE;
+	default:
+		return CT_TIMEOUT_GENERIC;
+	}
+}
 
 inline_ void flow_count(struct flow *f, enum ct_dir dir, __u32 bytes)
 {
@@ -44,21 +66,22 @@ inline_ enum track flow_track(struct __sk_buff *skb, struct flow *f, const struc
 			else if (track != TRACK_OK)
 				return track;
 		}
-	} else if (p->proto == IPPROTO_UDP) {
-		which = CT_TIMEOUT_UDP;
-		if (f->status & CT_SEEN_REPLY) {
-			if (!tick_before(now, f->created + UDP_STREAM_TICKS)) {
-				which = CT_TIMEOUT_UDP_STREAM;
-				flow_set_status(f, CT_ASSURED);
-			}
-		} else if (dir == CT_DIR_REPLY) {
-			flow_set_status(f, CT_SEEN_REPLY);
-		}
-		flow_prolong(f, now + timeout_of(s, which));
+	} else if (p->proto == IPPROTO_SCTP) {
+		if ((sctp_word(skb) & ~SCTP_WORD_CHANGED) == (SCTP_WORD_TRACKED | SCTP_VERDICT_INVALID))
+			return TRACK_INVALID; /* a follower's word is 0 */
 	} else {
-		if (dir == CT_DIR_REPLY)
-			flow_set_status(f, CT_SEEN_REPLY);
-		flow_prolong(f, now + timeout_of(s, CT_TIMEOUT_ICMP));
+		which = proto_timeout(p->proto);
+		blur(which, s->zero);
+		if (!(f->status & CT_SEEN_REPLY)) {
+			if (dir == CT_DIR_REPLY)
+				flow_set_status(f, CT_SEEN_REPLY);
+		} else if (p->proto == IPPROTO_GRE ||
+			   (which == CT_TIMEOUT_UDP && !tick_before(now, f->created + UDP_STREAM_TICKS))) {
+			which += 1; /* the stream's stands behind */
+			flow_set_status(f, CT_ASSURED);
+		}
+		blur(which, s->zero);
+		flow_prolong(f, now + timeout_of(s, which));
 	}
 	flow_count(f, dir, p->length);
 	return TRACK_OK;
@@ -70,12 +93,10 @@ inline_ bool flow_begin(struct __sk_buff *skb, struct flow *f, const struct pack
 {
 	if (p->proto == IPPROTO_TCP)
 		return tcp_flow_begin(skb, f, p, now, s);
-	if (p->proto == IPPROTO_UDP) {
-		f->deadline = now + timeout_of(s, CT_TIMEOUT_UDP);
-		return true;
-	}
-	f->state = p->icmp_type;
-	f->deadline = now + timeout_of(s, CT_TIMEOUT_ICMP);
+	if (p->proto == IPPROTO_SCTP)
+		return sctp_flow_begin(skb, f, p, now, s);
+	f->state = p->icmp_type; /* 0 for the others */
+	f->deadline = now + timeout_of(s, proto_timeout(p->proto));
 	return true;
 }
 

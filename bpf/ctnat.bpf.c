@@ -116,6 +116,14 @@ int ct_egress_upper(struct __sk_buff *skb)
 	{                                                                                                    \
 		return hook_options(skb, HOOK_EGRESS, v6);                                                   \
 	}                                                                                                    \
+	SEC("tc") int call_sctp_ingress##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return hook_sctp(skb, HOOK_INGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_sctp_egress##suffix(struct __sk_buff *skb)                                        \
+	{                                                                                                    \
+		return hook_sctp(skb, HOOK_EGRESS, v6);                                                      \
+	}                                                                                                    \
 	SEC("tc") int call_judge_egress##suffix(struct __sk_buff *skb)                                       \
 	{                                                                                                    \
 		return judge_flow(skb, v6);                                                                  \

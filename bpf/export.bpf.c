@@ -16,6 +16,7 @@
 EXPORT(enum, call);
 EXPORT(enum, counter);
 EXPORT(enum, ct_dir);
+EXPORT(enum, ct_sctp_state);
 EXPORT(enum, ct_status);
 EXPORT(enum, ct_tcp_state);
 EXPORT(enum, ct_timeout);
@@ -52,6 +53,7 @@ EXPORT(struct, label_key);
 EXPORT(struct, label_set);
 EXPORT(struct, metric);
 EXPORT(struct, nat_rule);
+EXPORT(struct, sctp_track);
 EXPORT(struct, settings);
 EXPORT(struct, sweep_request);
 EXPORT(struct, tcp_sender);

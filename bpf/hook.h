@@ -64,6 +64,14 @@ inline_ enum call call_again(const enum hook_dir at, bool local)
 	return at == HOOK_INGRESS ? CALL_INGRESS : local ? CALL_EGRESS_LOCAL : CALL_EGRESS;
 }
 
+/* The program that reads what the hook has no room for. */
+inline_ enum call call_detour(const enum hook_dir at, __u8 proto)
+{
+	if (proto == IPPROTO_SCTP)
+		return at == HOOK_INGRESS ? CALL_SCTP_INGRESS : CALL_SCTP_EGRESS;
+	return at == HOOK_INGRESS ? CALL_OPTIONS_INGRESS : CALL_OPTIONS_EGRESS;
+}
+
 /* Hook of one direction. `local`: looks under KEY_LOCAL; only for packets of the host itself. */
 inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, __u32 upper,
 		 const bool again, const bool v6)
@@ -91,15 +99,19 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		hop_go(skb, at == HOOK_INGRESS ? CALL_ERROR_INGRESS : CALL_ERROR_EGRESS, v6);
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
-	if (!(hop_flags(skb) & HOP_OPTIONS) && unlikely(segment_has_options(skb, &p))) {
+	if (!(hop_flags(skb) & HOP_OPTIONS) &&
+	    (unlikely(segment_has_options(skb, &p)) || unlikely(packet_has_chunks(&p)))) {
 		hop_begin(skb, l2, HOP_OPTIONS | (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
-		hop_go(skb, at == HOOK_INGRESS ? CALL_OPTIONS_INGRESS : CALL_OPTIONS_EGRESS, v6);
+		hop_go(skb, call_detour(at, p.proto), v6);
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
+	blur(p.proto, s->zero);
 	if (unlikely(p.flags & PACKET_FIRST))
 		fragment_remember(&p, at, now, v6);
+	blur(p.flags, s->zero);
 	tag = at == HOOK_EGRESS ? skb->tc_index : skb->tc_index & -(__u32)upper;
 	high = packet_key(&key, &p, tag, local, v6);
+	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
 	if (!ref)
 		goto miss;
@@ -156,7 +168,8 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		reason = REASON_DROP_REWRITE;
 done:
 	blur(reason, s->zero);
-	if (unlikely(flow_look(f) != before) && s->events[EVENT_UPDATE])
+	if (unlikely(flow_look(f) != before || (again && sctp_has_changed(skb, &p))) &&
+	    s->events[EVENT_UPDATE])
 		hop_event(skb, EVENT_UPDATE, slot, gen, reason, at, v6);
 	return verdict_end(skb, at, reason);
 miss:
@@ -176,6 +189,47 @@ inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bo
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	segment_read_options(skb, &p, s);
 	hop_go(skb, call_again(at, hop_flags(skb) & HOP_LOCAL), v6);
+	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+}
+
+/*
+ * Reads an SCTP packet's chunks and lets its flow see them, then the hook again. Which packets a flow sees
+ * is the hook's rule: not those that it saw at the other hook, or that only look like its own.
+ */
+inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	__u32 now = clock_now(), tag = at == HOOK_EGRESS || hop_upper(skb) ? skb->tc_index : 0, word, before;
+	bool local = hop_flags(skb) & HOP_LOCAL, high;
+	struct settings *s = settings_get();
+	struct sctp_packet chunks;
+	union tuple_key key;
+	struct tuple_ref *ref;
+	struct packet p;
+	struct flow *f;
+
+	/* the hook has judged the headers, and keeps followers, which show no chunks */
+	if (!s || packet_parse(skb, v6, hop_l2(skb), &p))
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	packet_blur(&p, s->zero);
+	sctp_read(skb, &p, &chunks, s->zero);
+	word = sctp_begin_word(&chunks);
+	blur(word, s->zero);
+	high = packet_key(&key, &p, tag, local, v6);
+	blur(high, s->zero);
+	ref = tuple_find(&key, v6);
+	if (ref) {
+		f = flow_at(ref->slot, v6);
+		if (f && flow_is_live(f, ref->gen, now)) {
+			word = SCTP_WORD_TRACKED;
+			before = flow_look(f);
+			if (!tag_matches(tag, ref->slot) && form_stage(ref->form, high) != STAGE_DONE)
+				word = sctp_flow_track(f, &chunks, form_dir(ref->form, high), now, s);
+			if (flow_look(f) != before)
+				word |= SCTP_WORD_CHANGED; /* the event is the hook's */
+		}
+	}
+	sctp_set_word(skb, word);
+	hop_go(skb, call_again(at, local), v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }
 

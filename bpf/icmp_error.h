@@ -47,6 +47,23 @@ struct quote {
 	__u16 ip_check;
 };
 
+/*
+ * The ports of a quoted packet that is no ICMP query, from the first eight bytes of its L4 header; GRE's key
+ * may stand behind them, if the quote is as long. False: it is not.
+ */
+inline_ bool quote_ports(struct __sk_buff *skb, struct quote *q, __u32 first, __u32 second)
+{
+	if (proto_has_ports(q->proto)) {
+		q->tuple.sport = (__be16)first;
+		q->tuple.dport = (__be16)(first >> 16);
+	} else if (q->proto == IPPROTO_GRE && gre_has_key(first)) {
+		if (gre_key_offset(first) != 4 && (q->room < 12 || !packet_words(skb, q->l4 + 8, &second, 1)))
+			return false;
+		q->tuple.sport = q->tuple.dport = gre_key_fold(second);
+	}
+	return true;
+}
+
 /* The quoted packet. False: not of a kind that has flows, or too short to tell. */
 inline_ bool quote_parse4(struct __sk_buff *skb, const struct packet *p, struct quote *q)
 {
@@ -68,14 +85,12 @@ inline_ bool quote_parse4(struct __sk_buff *skb, const struct packet *p, struct 
 	q->ip_check = w[2] >> 16;
 	q->tuple.saddr[0] = w[3];
 	q->tuple.daddr[0] = w[4];
-	q->tuple.sport = (__be16)x[0];
-	q->tuple.dport = (__be16)(x[0] >> 16);
 	if (q->proto == IPPROTO_ICMP) {
 		q->kind = icmp_kind4(x[0], &flags);
 		q->tuple.sport = q->tuple.dport = (__be16)x[1];
 		return q->kind != ICMP_KIND_NONE;
 	}
-	return proto_has_ports(q->proto);
+	return quote_ports(skb, q, x[0], x[1]);
 }
 
 inline_ bool quote_parse6(struct __sk_buff *skb, const struct packet *p, struct quote *q)
@@ -117,14 +132,12 @@ inline_ bool quote_parse6(struct __sk_buff *skb, const struct packet *p, struct 
 		return false;
 	q->room = p->length + p->l3 - offset;
 	q->proto = next;
-	q->tuple.sport = (__be16)x[0];
-	q->tuple.dport = (__be16)(x[0] >> 16);
 	if (next == IPPROTO_ICMPV6) {
 		q->kind = icmp_kind6(x[0], &flags);
 		q->tuple.sport = q->tuple.dport = (__be16)x[1];
 		return q->kind != ICMP_KIND_NONE;
 	}
-	return proto_has_ports(next);
+	return quote_ports(skb, q, x[0], x[1]);
 }
 
 /*
@@ -139,20 +152,20 @@ inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const 
 	__u32 check = p->l4 + 2, at, l4_check = checksum_offset(q->proto);
 	__u16 sum;
 
-	if (q->room >= l4_check + 2) {
+	if (q->room >= l4_check + 2 && proto_port_is_free(q->proto)) {
 		__u16 had;
 
 		if (bpf_skb_load_bytes(skb, q->l4 + l4_check, &had, 2))
 			return -1;
 		if (had || q->proto != IPPROTO_UDP) {
 			sum = had;
-			if (v6 || proto_has_ports(q->proto)) {
+			if (checksum_has_addresses(q->proto)) {
 				UNROLL
 				for (int i = 0; i < (v6 ? 4 : 1); i++)
 					sum = checksum_change(sum, old[i], address[i]);
 			}
 			sum = checksum_change(sum, old_port, port);
-			if (!sum && q->proto == IPPROTO_UDP)
+			if (!sum && (q->proto == IPPROTO_UDP || q->proto == IPPROTO_UDPLITE))
 				sum = 0xffff;
 			if (error_store(skb, check, q->l4 + l4_check, had, sum, 2))
 				return -1;
@@ -173,6 +186,8 @@ inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const 
 	} else if (error_store(skb, check, at, old[0], address[0], 4)) {
 		return -1;
 	}
+	if (!proto_port_is_free(q->proto))
+		return 0;
 	at = q->l4 + (proto_has_ports(q->proto) ? (side == SIDE_SOURCE ? 0 : 2) : 4);
 	return error_store(skb, check, at, old_port, port, 2);
 }

@@ -44,12 +44,16 @@ inline_ bool egress_will_see(struct __sk_buff *skb, const struct packet *p, cons
 
 /* Whether a flow may begin with the packet, TCP's in-the-middle rule aside (tcp_begin decides when it is
  * created). */
-inline_ bool may_begin(const struct packet *p, const struct settings *s)
+inline_ bool may_begin(const struct __sk_buff *skb, const struct packet *p, const struct settings *s)
 {
+	__u32 word = sctp_word(skb);
+
 	if (p->flags & PACKET_FOLLOWER)
 		return false;
 	if (p->proto == IPPROTO_TCP)
 		return tcp_can_begin(p->tcp_flags, s->flags);
+	if (p->proto == IPPROTO_SCTP)
+		return word && word < SCTP_WORD_TRACKED;
 	return !(p->flags & PACKET_ICMP_REPLY);
 }
 
@@ -92,7 +96,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 			return verdict_drop(skb, at, REASON_DROP_RACE);
 		}
 	}
-	if (!judge && !may_begin(&p, s))
+	if (!judge && !may_begin(skb, &p, s))
 		return verdict_unjudged(skb, at, &p, REASON_DROP_INVALID, REASON_PASSED_INVALID, v6);
 
 	index = RULE_NONE;

@@ -14,14 +14,50 @@
 
 enum { IPPROTO_ICMPV6 = 58 }; /* linux/in6.h does not go with linux/in.h everywhere */
 
+/* Whether a set of protocols, given in two parts, has this one. verifier: arithmetic, so that it is one way.
+ */
+inline_ bool proto_in(__u32 proto, __u64 below64, __u64 from128)
+{
+	__u64 half = proto >> 7 & 1, upper = proto >> 6 & 1;
+
+	return ((below64 & (half - 1)) | (from128 & -half)) >> (proto & 63) & (upper ^ 1);
+}
+
+enum {
+	PROTOS_128 = 128,
+	/* bits of those from 128 on */
+	PROTOS_SCTP = 1 << (IPPROTO_SCTP - PROTOS_128),
+	PROTOS_UDPLITE = 1 << (IPPROTO_UDPLITE - PROTOS_128),
+};
+#define PROTOS_TCP_UDP (1ULL << IPPROTO_TCP | 1ULL << IPPROTO_UDP)
+
+/* A source and a destination port begin the header. */
 inline_ bool proto_has_ports(__u8 proto)
 {
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
+	return proto_in(proto, PROTOS_TCP_UDP, PROTOS_SCTP | PROTOS_UDPLITE);
+}
+
+/*
+ * Whether a translation may choose another port or identifier. SCTP's checksum (CRC32c) covers the ports;
+ * the others have none, or a key that the other end has agreed to.
+ */
+inline_ bool proto_port_is_free(__u8 proto)
+{
+	return proto_in(proto, PROTOS_TCP_UDP | 1ULL << IPPROTO_ICMP | 1ULL << IPPROTO_ICMPV6,
+			PROTOS_UDPLITE);
+}
+
+/* Whether only the first fragment says to which flow a datagram belongs. */
+inline_ bool proto_needs_first(__u8 proto)
+{
+	return proto_in(proto,
+			PROTOS_TCP_UDP | 1ULL << IPPROTO_ICMP | 1ULL << IPPROTO_ICMPV6 | 1ULL << IPPROTO_GRE,
+			PROTOS_SCTP | PROTOS_UDPLITE);
 }
 
 enum packet_flags {
-	PACKET_FOLLOWER = 1 << 0,   /* fragment that is not the first: no L4 header */
-	PACKET_FIRST = 1 << 1,	    /* first fragment of several */
+	PACKET_FOLLOWER = 1 << 0,   /* fragment that is not the first, which alone says what flow it is of */
+	PACKET_FIRST = 1 << 1,	    /* that first fragment */
 	PACKET_ICMP_REPLY = 1 << 2, /* a query's answer: can't begin a flow */
 	PACKET_ICMP_ERROR = 1 << 3, /* quotes a packet; its tuple is not a flow's */
 };
@@ -37,7 +73,7 @@ struct packet {
 	__u8 flags; /* enum packet_flags */
 	__u8 icmp_type;
 	/* TCP, host order */
-	__u32 seq;
+	__u32 seq; /* SCTP: the verification tag, as on the wire */
 	__u32 ack;
 	__u32 payload; /* bytes */
 	__u16 window;
@@ -123,6 +159,29 @@ inline_ bool icmp6_is_of_link(__u8 type)
 }
 
 /*
+ * GRE (RFC 2784, RFC 2890). A tunnel's key tells it from another one between the same hosts and takes the
+ * ports' place, as an ICMP identifier does. PPTP's GRE (version 1, RFC 2637) has another number for each
+ * direction, which only its control connection names: such a flow is known by its addresses alone.
+ * `first`: the header's first word, as on the wire.
+ */
+inline_ bool gre_has_key(__u32 first)
+{
+	return (first & 0x0720) == 0x20;
+}
+
+/* The checksum, or the routing of RFC 1701, takes the word before the key. */
+inline_ __u32 gre_key_offset(__u32 first)
+{
+	return first & 0xc0 ? 8 : 4;
+}
+
+/* A key below 65,536 is its own identifier. Two others may share one; their tunnels are one flow then. */
+inline_ __be16 gre_key_fold(__u32 key)
+{
+	return (__be16)(key ^ key >> 16);
+}
+
+/*
  * The L4 header's part of the tuple. 0, or the reason why the packet can't be tracked.
  * `left`: bytes of the IP packet from the L4 header on.
  */
@@ -148,17 +207,23 @@ inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const boo
 		p->payload = left - p->tcp_header;
 		return 0;
 	}
-	if (p->proto == IPPROTO_UDP) {
+	if (proto_has_ports(p->proto)) {
 		__u32 length;
 
 		if (left < 8 || !packet_words(skb, p->l4, w, 2))
 			return REASON_DROP_TRUNCATED;
-		length = bpf_ntohs((__be16)w[1]);
-		/* a first fragment has less than the datagram's length */
-		if (length < 8 || (length > left && !(p->flags & PACKET_FIRST)))
-			return REASON_DROP_TRUNCATED;
+		if (p->proto != IPPROTO_SCTP) {
+			length = bpf_ntohs((__be16)w[1]);
+			/* UDP-Lite: what the checksum covers (RFC 3828 section 3.1), 0 means all of it */
+			if (p->proto == IPPROTO_UDPLITE && !length)
+				length = 8;
+			/* a first fragment has less than the datagram's length */
+			if (length < 8 || (length > left && !(p->flags & PACKET_FIRST)))
+				return REASON_DROP_TRUNCATED;
+		}
 		p->tuple.sport = (__be16)w[0];
 		p->tuple.dport = (__be16)(w[0] >> 16);
+		p->seq = w[1];
 		return 0;
 	}
 	if (p->proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
@@ -174,7 +239,18 @@ inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const boo
 		p->tuple.sport = p->tuple.dport = (__be16)w[1];
 		return 0;
 	}
-	return REASON_UNTRACKED_PROTO;
+	if (p->proto == IPPROTO_GRE) {
+		if (left < 4 || !packet_words(skb, p->l4, w, 1))
+			return REASON_DROP_TRUNCATED;
+		if (gre_has_key(w[0])) {
+			__u32 key = gre_key_offset(w[0]);
+
+			if (left < key + 4 || !packet_words(skb, p->l4 + key, w + 1, 1))
+				return REASON_DROP_TRUNCATED;
+			p->tuple.sport = p->tuple.dport = gre_key_fold(w[1]);
+		}
+	}
+	return 0;
 }
 
 inline_ bool ipv4_is_untracked(__be32 saddr, __be32 daddr)
@@ -209,12 +285,12 @@ inline_ enum reason packet_parse4(struct __sk_buff *skb, __u32 l2, struct packet
 	if (unlikely(fragment)) {
 		p->fragment_id = w[1] & 0xffff;
 		if (fragment & 0x1fff) {
-			p->flags |= PACKET_FOLLOWER;
-			if (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMP)
-				return 0;
-			return REASON_UNTRACKED_PROTO;
+			if (proto_needs_first(p->proto))
+				p->flags |= PACKET_FOLLOWER;
+			return 0;
 		}
-		p->flags |= PACKET_FIRST;
+		if (proto_needs_first(p->proto))
+			p->flags |= PACKET_FIRST;
 	}
 	return packet_l4(skb, p, false, p->length - header);
 }
@@ -229,6 +305,7 @@ enum { IPV6_EXTENSIONS_MAX = 6 };
 inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet *p)
 {
 	__u32 w[10], x[2], offset = 40, payload;
+	bool follower = false;
 	__u8 next;
 
 	p->l3 = l2;
@@ -253,38 +330,40 @@ inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet
 	next = w[1] >> 16;
 	UNROLL
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+		if (next != 44 && !ipv6_is_extension(next))
+			break;
+		if (offset + 8 > p->length || bpf_skb_load_bytes(skb, l2 + offset, x, 8))
+			return REASON_DROP_TRUNCATED;
 		if (next == 44) {
-			if (offset + 8 > p->length || !packet_words(skb, l2 + offset, x, 2))
-				return REASON_DROP_TRUNCATED;
-			next = x[0];
 			p->fragment_id = x[1];
 			offset += 8;
-			if (bpf_ntohl(x[0]) & 0xfff8) {
+			if (bpf_ntohl(x[0]) & 0xfff8)
 				p->flags |= PACKET_FOLLOWER;
-				break;
-			}
-			if (bpf_ntohl(x[0]) & 1)
+			else if (bpf_ntohl(x[0]) & 1)
 				p->flags |= PACKET_FIRST;
-		} else if (ipv6_is_extension(next)) {
-			if (offset + 8 > p->length || !packet_words(skb, l2 + offset, x, 1))
-				return REASON_DROP_TRUNCATED;
-			next = x[0];
-			offset += (((x[0] >> 8) & 0xff) + 1) * 8;
 		} else {
-			break;
+			offset += ((x[0] >> 8 & 0xff) + 1) * 8;
 		}
+		next = x[0];
+		if (p->flags & PACKET_FOLLOWER)
+			break;
 	}
 	if (offset > p->length)
 		return REASON_DROP_TRUNCATED;
 	p->proto = next;
 	p->l4 = l2 + offset;
-	if (p->flags & PACKET_FOLLOWER) {
-		if (next == IPPROTO_TCP || next == IPPROTO_UDP || next == IPPROTO_ICMPV6)
+	if (!proto_needs_first(next)) {
+		follower = p->flags & PACKET_FOLLOWER;
+		p->flags = 0;
+		if (follower)
 			return 0;
-		return REASON_UNTRACKED_PROTO;
+	} else if (p->flags & PACKET_FOLLOWER) {
+		return 0;
 	}
 	if (ipv6_is_extension(next) || next == 44)
 		return REASON_DROP_TRUNCATED; /* a longer chain than any honest sender makes */
+	if (next == 59)			      /* nothing follows: neither a flow nor an answer */
+		return REASON_DROP_INVALID;
 	return packet_l4(skb, p, true, p->length - offset);
 }
 

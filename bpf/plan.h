@@ -127,7 +127,10 @@ inline_ void range_pick(__be32 *to, const __be32 *min, const __be32 *max, const 
  */
 inline_ void port_class(struct plan *plan, __u8 proto, __u16 port)
 {
-	if (!proto_has_ports(proto)) {
+	if (!proto_port_is_free(proto)) {
+		plan->port_min = port;
+		plan->port_max = port;
+	} else if (!proto_has_ports(proto)) {
 		plan->port_min = 0;
 		plan->port_max = 0xffff;
 	} else if (port < 512) {
@@ -142,31 +145,33 @@ inline_ void port_class(struct plan *plan, __u8 proto, __u16 port)
 	}
 }
 
-inline_ void plan_ports(struct plan *plan, const struct packet *p, __u16 min, __u16 max)
+/* False: the range asks for another port of a protocol whose ports can't change. */
+inline_ bool plan_ports(struct plan *plan, const struct packet *p, __u16 min, __u16 max)
 {
 	__u16 port = bpf_ntohs(p->tuple.sport);
+	bool has = (min || max) && proto_has_ports(p->proto), inside = port >= min && port <= max;
 
 	port_class(plan, p->proto, port);
-	if ((min || max) && proto_has_ports(p->proto)) {
+	plan->keep_first = !has || inside;
+	if (has && !proto_port_is_free(p->proto))
+		return inside;
+	if (has) {
 		plan->port_min = min;
 		plan->port_max = max;
-		plan->keep_first = port >= min && port <= max;
-	} else {
-		plan->keep_first = true;
 	}
+	return true;
 }
 
-/* No translation; also the start of every other plan. */
+/* No translation; also the start of every other plan. Its ports are chosen at its end (plan_ports). */
 inline_ void plan_plain(struct plan *plan, const struct packet *p, const bool v6)
 {
 	__builtin_memset(plan, 0, sizeof(*plan));
 	tuple_reverse(&plan->reply, &p->tuple, v6);
-	plan_ports(plan, p, 0, 0);
 }
 
 /* Where a port forward leads; a range of ports is shifted as a whole when both are as long. */
-inline_ void plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r,
-			      const bool v6)
+inline_ enum reason plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r,
+				     const bool v6)
 {
 	__u32 span = r->to_port_max - r->to_port_min, offset;
 
@@ -178,20 +183,20 @@ inline_ void plan_destination(struct plan *plan, const struct packet *p, const s
 		if (span != (__u32)r->dport_max - r->dport_min)
 			offset = span ? bpf_get_prandom_u32() % (span + 1) : 0;
 		plan->reply.sport = bpf_htons(r->to_port_min + offset);
+		if (plan->reply.sport != p->tuple.dport && !proto_port_is_free(p->proto))
+			return REASON_DROP_PORT_FIXED;
 	}
+	return 0;
 }
 
 inline_ void plan_source(struct plan *plan, const struct packet *p, const struct nat_rule *r, const bool v6)
 {
 	plan->type = NAT_SNAT;
-	plan->rule = r->id;
 	range_pick(plan->reply.daddr, r->to_min, r->to_max, p->tuple.saddr, v6);
-	plan_ports(plan, p, r->to_port_min, r->to_port_max);
 }
 
 /* False: the interface has no address to give. */
-inline_ bool plan_masquerade(struct plan *plan, const struct packet *p, const struct iface *iface,
-			     const struct nat_rule *r, const bool v6)
+inline_ bool plan_masquerade(struct plan *plan, const struct iface *iface, const bool v6)
 {
 	const __be32 *address = v6 ? iface->addr6 : &iface->addr4;
 
@@ -199,13 +204,19 @@ inline_ bool plan_masquerade(struct plan *plan, const struct packet *p, const st
 	if (v6 ? !(address[0] | address[1] | address[2] | address[3]) : !address[0])
 		return false;
 	address_copy(plan->reply.daddr, address, v6);
-	if (r) {
-		plan->rule = r->id;
-		plan_ports(plan, p, r->to_port_min, r->to_port_max);
-	} else {
-		plan_ports(plan, p, iface->port_min, iface->port_max);
-	}
 	return true;
+}
+
+/* verifier: whichever way the plan was made, what follows is walked through once */
+inline_ void plan_blur(struct plan *plan, __u32 zero)
+{
+	blur(plan->reply.sport, zero);
+	blur(plan->reply.dport, zero);
+	blur(plan->port_min, zero);
+	blur(plan->port_max, zero);
+	blur(plan->rule, zero);
+	blur(plan->type, zero);
+	plan->keep_first ^= zero & 1;
 }
 
 #endif

@@ -16,10 +16,17 @@ enum side {
 	SIDE_DESTINATION,
 };
 
-/* Offset of the L4 checksum in its header; ICMP's and ICMPv6's are alike. */
+/* Offset of the L4 checksum in its header; ICMP's and ICMPv6's are alike, UDP-Lite's is where UDP's is. */
 inline_ __u32 checksum_offset(__u8 proto)
 {
-	return proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 2;
+	return proto == IPPROTO_TCP ? 16 : proto_has_ports(proto) ? 6 : 2;
+}
+
+/* Whether that checksum covers the addresses. ICMPv4's does not, SCTP's neither; the rest is not looked into.
+ */
+inline_ bool checksum_has_addresses(__u8 proto)
+{
+	return proto_in(proto, PROTOS_TCP_UDP | 1ULL << IPPROTO_ICMPV6, PROTOS_UDPLITE);
 }
 
 inline_ const __be32 *side_address(const struct tuple6 *t, enum side side)
@@ -71,15 +78,15 @@ inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum si
 	const __be32 *old = side_address(&p->tuple, side);
 	__be16 old_port = side_port(&p->tuple, side);
 	bool moves = !address_equal(old, address, v6);
-	__u64 flags = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0; /* UDP: 0 is none and stays none */
+	/* UDP: 0 is none and stays none; UDP-Lite: never 0 */
+	__u64 flags = p->proto == IPPROTO_UDP || p->proto == IPPROTO_UDPLITE ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 check = p->l4 + checksum_offset(p->proto);
 
 	if (!(p->flags & PACKET_FOLLOWER)) {
-		/* ICMPv4 alone has no pseudo header */
-		if (moves && (v6 || proto_has_ports(p->proto)) &&
+		if (moves && checksum_has_addresses(p->proto) &&
 		    rewrite_pseudo(skb, check, old, address, flags, v6))
 			return -1;
-		if (port != old_port) {
+		if (port != old_port && proto_port_is_free(p->proto)) {
 			__u32 at = p->l4 + (proto_has_ports(p->proto) ? (side == SIDE_SOURCE ? 0 : 2) : 4);
 
 			if (bpf_l4_csum_replace(skb, check, old_port, port, flags | 2) ||

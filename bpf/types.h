@@ -53,6 +53,20 @@ enum ct_tcp_state {
 	CT_TCP_STATE_COUNT,
 };
 
+/* SCTP's states in conntrack's order. */
+enum ct_sctp_state {
+	CT_SCTP_NONE,
+	CT_SCTP_CLOSED,
+	CT_SCTP_COOKIE_WAIT,
+	CT_SCTP_COOKIE_ECHOED,
+	CT_SCTP_ESTABLISHED,
+	CT_SCTP_SHUTDOWN_SENT,
+	CT_SCTP_SHUTDOWN_RECD,
+	CT_SCTP_SHUTDOWN_ACK_SENT,
+	CT_SCTP_HEARTBEAT_SENT,
+	CT_SCTP_STATE_COUNT,
+};
+
 /* Index of a timeout in settings.timeouts; the names are Netfilter's sysctls' without the prefix. */
 enum ct_timeout {
 	CT_TIMEOUT_GENERIC,
@@ -70,7 +84,18 @@ enum ct_timeout {
 	CT_TIMEOUT_UDP,
 	CT_TIMEOUT_UDP_STREAM,
 	CT_TIMEOUT_ICMP,
-	CT_TIMEOUT_COUNT = 40, /* room for SCTP, GRE, ICMPv6 without a new layout */
+	CT_TIMEOUT_ICMPV6,
+	CT_TIMEOUT_GRE,
+	CT_TIMEOUT_GRE_STREAM,
+	CT_TIMEOUT_SCTP_CLOSED, /* SCTP's in the order of its states */
+	CT_TIMEOUT_SCTP_COOKIE_WAIT,
+	CT_TIMEOUT_SCTP_COOKIE_ECHOED,
+	CT_TIMEOUT_SCTP_ESTABLISHED,
+	CT_TIMEOUT_SCTP_SHUTDOWN_SENT,
+	CT_TIMEOUT_SCTP_SHUTDOWN_RECD,
+	CT_TIMEOUT_SCTP_SHUTDOWN_ACK_SENT,
+	CT_TIMEOUT_SCTP_HEARTBEAT_SENT,
+	CT_TIMEOUT_COUNT = 40, /* room for more without a new layout */
 };
 
 enum nat_type {
@@ -90,7 +115,8 @@ enum nat_mapping_mode {
 
 /*
  * A connection's two tuples are as on the wire in their direction, before translation on the original's
- * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier.
+ * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier, for GRE
+ * what its key folds to; protocols without either have 0.
  */
 struct tuple4 {
 	__be32 saddr;
@@ -191,6 +217,14 @@ struct tcp_track {
 			    nibble flags */
 };
 
+/* What is known of an SCTP association; lies where a TCP flow has its tcp_track (bpf/flow_sctp.h). */
+struct sctp_track {
+	__u32 vtag[CT_DIR_COUNT]; /* verification tag of each direction's packets, as on the wire; 0: not
+				     known */
+	__u8 notes;		  /* enum sctp_notes, bpf/sctp.h */
+	__u8 pad[3];
+};
+
 /*
  * One flow: the part that both families share. 120 bytes.
  *
@@ -206,7 +240,7 @@ struct flow {
 	__u16 gen;
 	__u16 status; /* enum ct_status */
 	__u8 proto;
-	__u8 state; /* enum ct_tcp_state; for ICMP the request's type */
+	__u8 state; /* enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type */
 	__u8 nat;   /* enum nat_type */
 	__u8 flags; /* enum flow_flags */
 	__u16 zone;
@@ -264,6 +298,8 @@ enum reason {
 	REASON_DROP_INTERNAL,	 /* a map or program that must be there is missing */
 	REASON_DROP_PORT_SEARCH, /* the search for a port is not at its end; the flow's next packet goes on
 				    with it */
+	REASON_DROP_PORT_FIXED,	 /* the outside port or address is taken, and the protocol's port can't change
+				  */
 	REASON_COUNT = 128,
 };
 

@@ -4,7 +4,7 @@ import { formatIpv4, formatIpv6 } from './address.js';
 import { type Flow, type FlowTuple, type NatType, SCTP_STATES, statusNames, TCP_STATES } from './flow.js';
 import { CtDir, NatType as Nat } from './generated/layouts.gen.js';
 import type { InterfaceNames } from './interface-names.js';
-import { hasPorts, ICMPV6, isIcmp, protocolName, SCTP, TCP } from './protocol.js';
+import { GRE, hasPorts, ICMPV6, isIcmp, protocolName, SCTP, TCP } from './protocol.js';
 import type { FlowDir, RawFlow } from './raw-flow.js';
 import { TICK_MS } from './ticks.js';
 
@@ -66,6 +66,7 @@ function decodeTuple(raw: RawFlow, dir: FlowDir): FlowTuple {
   const packets = raw.packets(dir);
   const bytes = raw.bytesOf(dir);
   if (hasPorts(raw.proto)) return { src, dst, sport: raw.sport(dir), dport: raw.dport(dir), packets, bytes };
+  if (raw.proto === GRE) return { src, dst, key: raw.sport(dir), packets, bytes };
   if (!isIcmp(raw.proto)) return { src, dst, packets, bytes };
   const type = dir === CtDir.ORIGINAL ? raw.state : replyType(raw.proto, raw.state);
   return { src, dst, type, code: 0, id: raw.sport(dir), packets, bytes };

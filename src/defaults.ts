@@ -20,7 +20,8 @@ export const TIMEOUT_PRESETS = {
   /**
    * The RFCs' values: RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP (2 minutes while nothing has come
    * back, 5 minutes after), RFC 5508 REQ-2 for ICMP. Lost or unacknowledged segments do not shorten an
-   * established connection's time: the RFC knows no such exception.
+   * established connection's time: the RFC knows no such exception. Of SCTP, GRE and the rest no RFC speaks:
+   * SCTP lives as long as TCP, GRE as UDP, other protocols as Netfilter has it.
    */
   rfc: {
     generic: 10 * MINUTE,
@@ -38,6 +39,17 @@ export const TIMEOUT_PRESETS = {
     udp: 2 * MINUTE,
     udpStream: 5 * MINUTE,
     icmp: MINUTE,
+    icmpv6: MINUTE,
+    gre: 2 * MINUTE,
+    greStream: 5 * MINUTE,
+    sctpClosed: RFC_TRANSITORY,
+    sctpCookieWait: RFC_TRANSITORY,
+    sctpCookieEchoed: RFC_TRANSITORY,
+    sctpEstablished: RFC_ESTABLISHED,
+    sctpShutdownSent: RFC_TRANSITORY,
+    sctpShutdownRecd: RFC_TRANSITORY,
+    sctpShutdownAckSent: RFC_TRANSITORY,
+    sctpHeartbeatSent: RFC_TRANSITORY,
   },
   /** The sysctls' defaults (Documentation/networking/nf_conntrack-sysctl.rst of the kernel). */
   netfilter: {
@@ -56,6 +68,17 @@ export const TIMEOUT_PRESETS = {
     udp: 30 * SECOND,
     udpStream: 120 * SECOND,
     icmp: 30 * SECOND,
+    icmpv6: 30 * SECOND,
+    gre: 30 * SECOND,
+    greStream: 180 * SECOND,
+    sctpClosed: 10 * SECOND,
+    sctpCookieWait: 3 * SECOND,
+    sctpCookieEchoed: 3 * SECOND,
+    sctpEstablished: 210 * SECOND,
+    sctpShutdownSent: 3 * SECOND,
+    sctpShutdownRecd: 3 * SECOND,
+    sctpShutdownAckSent: 3 * SECOND,
+    sctpHeartbeatSent: 30 * SECOND,
   },
   /** Cilium's agent's defaults. It knows opening, open and closed on both sides: a half-closed connection counts as open. */
   cilium: {
@@ -74,6 +97,17 @@ export const TIMEOUT_PRESETS = {
     udp: CILIUM_ANY,
     udpStream: CILIUM_ANY,
     icmp: CILIUM_ANY,
+    icmpv6: CILIUM_ANY,
+    gre: CILIUM_ANY,
+    greStream: CILIUM_ANY,
+    sctpClosed: CILIUM_ANY,
+    sctpCookieWait: CILIUM_ANY,
+    sctpCookieEchoed: CILIUM_ANY,
+    sctpEstablished: CILIUM_ANY,
+    sctpShutdownSent: CILIUM_ANY,
+    sctpShutdownRecd: CILIUM_ANY,
+    sctpShutdownAckSent: CILIUM_ANY,
+    sctpHeartbeatSent: CILIUM_ANY,
   },
 } as const satisfies Record<string, Record<TimeoutName, number>>;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Which flows or mappings a command is about. Every given field must match; the fields are of the original
- * tuple except replySrc and replyDst. ICMP's identifier matches where a port is asked for.
+ * tuple except replySrc and replyDst. ICMP's identifier and GRE's key match where a port is asked for.
  */
 import { type Cidr, cidrContains, type Family, formatAddress, parseAddress, parseCidr } from './address.js';
 import { UsageError } from './errors.js';
@@ -172,11 +172,11 @@ function inRange(range: PortRange, port: number | undefined): boolean {
 }
 
 function sourcePort(tuple: FlowTuple): number | undefined {
-  return tuple.sport ?? tuple.id;
+  return tuple.sport ?? tuple.id ?? tuple.key;
 }
 
 function destinationPort(tuple: FlowTuple): number | undefined {
-  return tuple.dport ?? tuple.id;
+  return tuple.dport ?? tuple.id ?? tuple.key;
 }
 
 /** A predicate on canonical address text; a whole address is compared as text. */

@@ -73,6 +73,7 @@ function markedTuple({ family }: Flow, tuple: FlowTuple, first: number): FlowTup
     ...(tuple.sport !== undefined && { sport: number + TUPLE.sport }),
     ...(tuple.dport !== undefined && { dport: number + TUPLE.dport }),
     ...(tuple.id !== undefined && { id: number + TUPLE.sport }),
+    ...(tuple.key !== undefined && { key: number + TUPLE.sport }),
     packets: number + TUPLE.packets,
     bytes: number + TUPLE.bytes,
   };

@@ -49,7 +49,7 @@ export type NatType = 'none' | 'masquerade' | 'snat' | 'dnat' | 'redirect' | 'ne
 
 /**
  * One direction of a flow as on the wire. Protocols with ports have sport and dport, ICMP has type, code
- * and id in their place, the others neither. Numbers are in host order.
+ * and id in their place, GRE its key, the others neither. Numbers are in host order.
  */
 export interface FlowTuple {
   src: string;
@@ -60,6 +60,8 @@ export interface FlowTuple {
   type?: number;
   code?: number;
   id?: number;
+  /** GRE: what the tunnel's key folds to in 16 bits (a key below 65,536 is its own), 0 without a key. */
+  key?: number;
   packets: number;
   /** Of the IP packets, headers included. Counts stay exact up to 2^53. */
   bytes: number;

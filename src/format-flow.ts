@@ -24,6 +24,7 @@ export function flowJson(flow: Flow): string {
 function tupleJson(tuple: FlowTuple): string {
   let ports = '';
   if (tuple.sport !== undefined) ports = `,"sport":${tuple.sport},"dport":${tuple.dport}`;
+  else if (tuple.key !== undefined) ports = `,"key":${tuple.key}`;
   else if (tuple.id !== undefined) ports = `,"type":${tuple.type},"code":${tuple.code},"id":${tuple.id}`;
   return `{"src":"${tuple.src}","dst":"${tuple.dst}"${ports},"packets":${tuple.packets},"bytes":${tuple.bytes}}`;
 }
@@ -60,13 +61,13 @@ export function tenths(seconds: number): number {
 /**
  * One line in the shape of Cilium's: `TCP OUT SOURCE -> DESTINATION expires=… …`. The tuple is the original
  * one, expires counts the seconds left, Tx is the original direction. IN is what came for a translated
- * destination. ICMP's identifier stands in the source's port, as Cilium has it.
+ * destination. ICMP's identifier and GRE's key stand in the source's port, as Cilium has it.
  */
 function flowText(flow: Flow): string {
   const { original, reply, status } = flow;
   let line =
     `${protoText(flow.proto)} ${status.includes('DST_NAT') ? 'IN' : 'OUT'} ` +
-    `${endpointText(original.src, original.sport ?? original.id)} -> ` +
+    `${endpointText(original.src, original.sport ?? original.id ?? original.key)} -> ` +
     `${endpointText(original.dst, original.dport)} expires=${flow.timeout}`;
   if (flow.state !== undefined) line += ` State=${flow.state}`;
   if (original.type !== undefined) line += ` Type=${original.type} Code=${original.code}`;
@@ -74,8 +75,10 @@ function flowText(flow: Flow): string {
     ` TxPackets=${original.packets} TxBytes=${original.bytes}` +
     ` RxPackets=${reply.packets} RxBytes=${reply.bytes}` +
     ` Flags=${flagsText(status)}`;
-  if (status.includes('SRC_NAT')) line += ` XLATE_SRC ${endpointText(reply.dst, reply.dport ?? reply.id)}`;
-  if (status.includes('DST_NAT')) line += ` XLATE_DST ${endpointText(reply.src, reply.sport ?? reply.id)}`;
+  if (status.includes('SRC_NAT'))
+    line += ` XLATE_SRC ${endpointText(reply.dst, reply.dport ?? reply.id ?? reply.key)}`;
+  if (status.includes('DST_NAT'))
+    line += ` XLATE_DST ${endpointText(reply.src, reply.sport ?? reply.id ?? reply.key)}`;
   return `${line} Mark=${flow.mark} Zone=${flow.zone} Age=${tenths(flow.age)}sec Iface=${ifaceText(flow.iface)}`;
 }
 

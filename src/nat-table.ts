@@ -35,13 +35,13 @@ export function mappingOf(flow: Flow): Mapping | undefined {
   return mapping;
 }
 
-/** ICMP's identifier is at both ends, protocols without ports have 0. */
-function source({ src, sport, id }: FlowTuple): Endpoint {
-  return { address: src, port: sport ?? id ?? 0 };
+/** ICMP's identifier and GRE's key are at both ends, protocols without ports have 0. */
+function source({ src, sport, id, key }: FlowTuple): Endpoint {
+  return { address: src, port: sport ?? id ?? key ?? 0 };
 }
 
-function destination({ dst, dport, id }: FlowTuple): Endpoint {
-  return { address: dst, port: dport ?? id ?? 0 };
+function destination({ dst, dport, id, key }: FlowTuple): Endpoint {
+  return { address: dst, port: dport ?? id ?? key ?? 0 };
 }
 
 export class NatTable {

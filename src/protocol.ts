@@ -48,8 +48,8 @@ const NAMES: readonly string[] = Array.from({ length: 256 }, (_, number) => {
 /** The names that `parseProtocol` knows, for help and completion. */
 export const PROTOCOL_NAMES: readonly string[] = [...NUMBERS.keys()];
 
-/** Protocols whose header begins with a source and a destination port. */
-export const PORT_PROTOCOLS: readonly string[] = ['tcp', 'udp', 'dccp', 'sctp', 'udplite'];
+/** Protocols that are tracked by ports. DCCP is not, as in Linux since 6.18: a flow of it is known by its addresses. */
+export const PORT_PROTOCOLS: readonly string[] = ['tcp', 'udp', 'sctp', 'udplite'];
 
 /** The protocol's name, or its number as text where it has none here. */
 export function protocolName(number: number): string {
@@ -71,9 +71,9 @@ export function parseProtocol(text: string): number {
   );
 }
 
-/** True for the protocols that have ports. */
+/** True for the protocols that are tracked by ports. */
 export function hasPorts(number: number): boolean {
-  return number === TCP || number === UDP || number === DCCP || number === SCTP || number === UDPLITE;
+  return number === TCP || number === UDP || number === SCTP || number === UDPLITE;
 }
 
 /** True for ICMP and ICMPv6, whose identifier takes the ports' place. */

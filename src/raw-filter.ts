@@ -6,7 +6,7 @@ import type { Filter } from './filter.js';
 import { CtDir } from './generated/layouts.gen.js';
 import type { InterfaceNames } from './interface-names.js';
 import type { PortRange } from './port-range.js';
-import { hasPorts, isIcmp } from './protocol.js';
+import { GRE, hasPorts, isIcmp } from './protocol.js';
 import type { FlowDir, RawFlow, TuplePlaces } from './raw-flow.js';
 
 export type RawPredicate = (raw: RawFlow) => boolean;
@@ -53,7 +53,7 @@ function addresses({ src, dst, replySrc, replyDst }: Filter): AddressTest[] {
   return all.filter((each): each is AddressTest => each.cidr !== undefined);
 }
 
-/** ICMP's identifier stands where both ports are. Protocols with neither match no port. */
+/** ICMP's identifier and GRE's key stand where both ports are. Protocols with neither match no port. */
 function matchesPort(raw: RawFlow, port: number, { min, max }: PortRange): boolean {
-  return port >= min && port <= max && (hasPorts(raw.proto) || isIcmp(raw.proto));
+  return port >= min && port <= max && (hasPorts(raw.proto) || isIcmp(raw.proto) || raw.proto === GRE);
 }

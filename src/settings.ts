@@ -22,6 +22,17 @@ const INDEX: Readonly<Record<TimeoutName, CtTimeout>> = {
   udp: CtTimeout.UDP,
   udpStream: CtTimeout.UDP_STREAM,
   icmp: CtTimeout.ICMP,
+  icmpv6: CtTimeout.ICMPV6,
+  gre: CtTimeout.GRE,
+  greStream: CtTimeout.GRE_STREAM,
+  sctpClosed: CtTimeout.SCTP_CLOSED,
+  sctpCookieWait: CtTimeout.SCTP_COOKIE_WAIT,
+  sctpCookieEchoed: CtTimeout.SCTP_COOKIE_ECHOED,
+  sctpEstablished: CtTimeout.SCTP_ESTABLISHED,
+  sctpShutdownSent: CtTimeout.SCTP_SHUTDOWN_SENT,
+  sctpShutdownRecd: CtTimeout.SCTP_SHUTDOWN_RECD,
+  sctpShutdownAckSent: CtTimeout.SCTP_SHUTDOWN_ACK_SENT,
+  sctpHeartbeatSent: CtTimeout.SCTP_HEARTBEAT_SENT,
 };
 
 /** nf_conntrack_tcp_max_retrans' default: so many retransmissions without an answer shorten a connection's time. */

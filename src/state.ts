@@ -52,7 +52,9 @@ export function encodeState(state: State): string {
 /** What encodeState() was given. */
 export function decodeState(text: string): State {
   const json = JSON.parse(text) as StateJson;
-  return { ...json, rules: json.rules.map(decodeRule), exempt: json.exempt.map(parseCidr) };
+  // what a later version has added has its default
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...json.timeouts };
+  return { ...json, timeouts, rules: json.rules.map(decodeRule), exempt: json.exempt.map(parseCidr) };
 }
 
 function decodeRule({ id, kind, iface, family, proto, src, dst, dport, to }: NatRuleJson): NatRule {

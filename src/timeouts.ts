@@ -4,7 +4,7 @@
 /**
  * Every timeout of enum ct_timeout with its two keys in the configuration, which are named after Netfilter's
  * sysctls: `tcp.established` is nf_conntrack_tcp_timeout_established, `udp.timeout` is
- * nf_conntrack_udp_timeout. SYN_SENT2 has no sysctl.
+ * nf_conntrack_udp_timeout. SYN_SENT2 has no sysctl. UDP-Lite has UDP's.
  */
 export const TIMEOUT_KEYS = {
   generic: ['generic', 'timeout'],
@@ -22,6 +22,17 @@ export const TIMEOUT_KEYS = {
   udp: ['udp', 'timeout'],
   udpStream: ['udp', 'stream'],
   icmp: ['icmp', 'timeout'],
+  icmpv6: ['icmpv6', 'timeout'],
+  gre: ['gre', 'timeout'],
+  greStream: ['gre', 'stream'],
+  sctpClosed: ['sctp', 'closed'],
+  sctpCookieWait: ['sctp', 'cookie_wait'],
+  sctpCookieEchoed: ['sctp', 'cookie_echoed'],
+  sctpEstablished: ['sctp', 'established'],
+  sctpShutdownSent: ['sctp', 'shutdown_sent'],
+  sctpShutdownRecd: ['sctp', 'shutdown_recd'],
+  sctpShutdownAckSent: ['sctp', 'shutdown_ack_sent'],
+  sctpHeartbeatSent: ['sctp', 'heartbeat_sent'],
 } as const;
 
 export type TimeoutName = keyof typeof TIMEOUT_KEYS;

@@ -24,7 +24,7 @@ function tupleText(tuple: FlowTuple, protonum: number, hasCounters: boolean): st
 }
 
 function portsText(tuple: FlowTuple, protonum: number): string {
-  if (protonum === GRE) return `srckey=${keyText(tuple.sport)} dstkey=${keyText(tuple.dport)} `;
+  if (protonum === GRE) return `srckey=${keyText(tuple.key)} dstkey=${keyText(tuple.key)} `;
   if (tuple.sport !== undefined) return `sport=${tuple.sport} dport=${tuple.dport} `;
   if (tuple.type !== undefined) return `type=${tuple.type} code=${tuple.code} id=${tuple.id} `;
   return '';

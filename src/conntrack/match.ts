@@ -90,8 +90,10 @@ function underMask({ address, mask }: MaskedAddress, of: (flow: Flow) => string)
 }
 
 function addPorts(tests: FlowPredicate[], { sport, dport }: TuplePorts, of: (flow: Flow) => FlowTuple): void {
-  if (sport !== undefined) tests.push((flow) => (of(flow).sport ?? 0) === sport && !isIcmp(flow.protonum));
-  if (dport !== undefined) tests.push((flow) => (of(flow).dport ?? 0) === dport && !isIcmp(flow.protonum));
+  if (sport !== undefined)
+    tests.push((flow) => (of(flow).sport ?? of(flow).key ?? 0) === sport && !isIcmp(flow.protonum));
+  if (dport !== undefined)
+    tests.push((flow) => (of(flow).dport ?? of(flow).key ?? 0) === dport && !isIcmp(flow.protonum));
 }
 
 function addIcmp(tests: FlowPredicate[], { icmpType, icmpCode, icmpId }: FlowOptions): void {

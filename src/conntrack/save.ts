@@ -32,7 +32,7 @@ function addressChanged(flow: Flow, end: 'source' | 'destination'): boolean {
 function protocolText(flow: Flow): string {
   const { original, reply, protonum, state } = flow;
   if (protonum === GRE) {
-    const keys = [original.sport, original.dport, reply.sport, reply.dport].map((key = 0) => key);
+    const keys = [original.key, original.key, reply.key, reply.key].map((key = 0) => key);
     return ` --srckey ${keys[0]} --dstkey ${keys[1]} --reply-key-src ${keys[2]} --reply-key-dst ${keys[3]}`;
   }
   if (original.type !== undefined) {

@@ -42,7 +42,7 @@ function direction(name: string, flow: Flow, tuple: FlowTuple, hasCounters: bool
 
 function ports(tuple: FlowTuple, protonum: number): string {
   if (protonum === GRE) {
-    return element('srckey', keyText(tuple.sport)) + element('dstkey', keyText(tuple.dport));
+    return element('srckey', keyText(tuple.key)) + element('dstkey', keyText(tuple.key));
   }
   if (tuple.sport !== undefined) return element('sport', tuple.sport) + element('dport', tuple.dport!);
   if (tuple.type === undefined) return '';

@@ -359,7 +359,7 @@ const WRONG: Record<string, string> = {
   'nat add snat -o a/b --to masquerade':
     '--out: invalid interface name "a/b"; it has 1 to 15 bytes, no white space, no slash and no colon',
   'nat add dnat -i eth0 -p icmp --dport 1 --to 10.0.0.2':
-    '--dport: dport needs a protocol with ports: tcp, udp, dccp, sctp, udplite',
+    '--dport: dport needs a protocol with ports: tcp, udp, sctp, udplite',
   'bpf ct list globl':
     "command-argument value 'globl' is invalid for argument 'scope'. Allowed choices are global; see ctnat bpf ct list --help",
   'bpf ct list -s 10.0.0': '--src: invalid address "10.0.0"; give IPv4 as 192.0.2.1 or IPv6 as 2001:db8::1',

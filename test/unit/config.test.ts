@@ -369,7 +369,7 @@ const BAD: Record<string, [text: string, line: string]> = {
   ],
   'a forward of a protocol without ports': [
     `${A}nat: [{dnat: {in: a, proto: icmp, dport: 1, to: 10.0.0.2}}]`,
-    ':2:42: nat[0].dnat.dport: dport needs a protocol with ports: tcp, udp, dccp, sctp, udplite',
+    ':2:42: nat[0].dnat.dport: dport needs a protocol with ports: tcp, udp, sctp, udplite',
   ],
   'mixed families': [
     `${A}nat: [{snat: {out: a, src: "fd00::/8", to: 198.51.100.1}}]`,

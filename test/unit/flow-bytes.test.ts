@@ -16,7 +16,7 @@ import { ARRAY, type Frame, framed, LINES } from '../../src/frame.js';
 import { CtStatus, CtTcpState, flow4Codec, NatType } from '../../src/generated/layouts.gen.js';
 import type { InterfaceNames } from '../../src/interface-names.js';
 import { mappingOf } from '../../src/nat-table.js';
-import { isIcmp } from '../../src/protocol.js';
+import { GRE, isIcmp } from '../../src/protocol.js';
 import { filterFamilies, rawPredicate } from '../../src/raw-filter.js';
 import { RawFlow, SLOT_LAYOUTS } from '../../src/raw-flow.js';
 import { msOfTicks, nowTicks, TICK_MS, TickClock } from '../../src/ticks.js';
@@ -189,11 +189,11 @@ test('filters say the same of bytes and of the flow decoded from them', async (t
   const rand = random(7);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(rand() * items.length)]!;
   const port = () => Math.floor(rand() * 8);
-  // an ICMP query has its identifier at both ends
+  // an ICMP query has its identifier at both ends, GRE its key
   const ends = (six: boolean, proto: number): Ends => {
     const [first, second] = [port(), port()];
     const address = () => `${six ? 'fd00::' : '10.0.0.'}${Math.floor(rand() * 5)}`;
-    return [`${address()} ${first}`, `${address()} ${isIcmp(proto) ? first : second}`];
+    return [`${address()} ${first}`, `${address()} ${isIcmp(proto) || proto === GRE ? first : second}`];
   };
   const filters = FILTERS.map((text): [string, Filter] => [JSON.stringify(text), parseFilter(text)]);
   let matched = 0;
@@ -290,7 +290,7 @@ test('flows printed from bytes are what the formatter makes of them', async (t) 
     const [first, second] = [number(16), number(16)];
     const words = (count: number) => Array.from({ length: count }, () => number(16).toString(16)).join(':');
     const address = () => (six ? words(8) : [8, 8, 8, 8].map(number).join('.'));
-    return [`${address()} ${first}`, `${address()} ${isIcmp(proto) ? first : second}`];
+    return [`${address()} ${first}`, `${address()} ${isIcmp(proto) || proto === GRE ? first : second}`];
   };
   const flows = Array.from({ length: 4000 }, (_, slot) => {
     const six = rand() < 0.4;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // A flow as a table states it: tuples as text, state and status by name.
 import {
+  CtSctpState,
   CtStatus,
   CtTcpState,
   type Flow,
@@ -15,7 +16,7 @@ import { nowTicks, ticksToSeconds, timeoutName } from './settings.js';
 
 export interface FlowView {
   proto: number;
-  /** Name in enum ct_tcp_state; of ICMP the request's type. */
+  /** Name in enum ct_tcp_state or ct_sctp_state; of ICMP the request's type. */
   state: string | number;
   /** SEEN_REPLY, ASSURED, SRC_NAT, DST_NAT…; CONFIRMED is left out, as every listed flow has it. */
   status: string[];
@@ -56,7 +57,12 @@ function view(slot: number, head: Flow, tuples: string[]): FlowView {
   const secondsLeft = ticksToSeconds((head.deadline - nowTicks()) | 0);
   return {
     proto: head.proto,
-    state: head.proto === 6 ? nameIn(CtTcpState, head.state) : head.state,
+    state:
+      head.proto === 6
+        ? nameIn(CtTcpState, head.state)
+        : head.proto === 132
+          ? nameIn(CtSctpState, head.state)
+          : head.state,
     status: Object.entries(CtStatus)
       .filter(([name, bit]) => name !== 'CONFIRMED' && head.status & bit)
       .map(([name]) => name),

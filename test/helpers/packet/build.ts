@@ -9,6 +9,7 @@ import { type Ip, type Layer, PROTOCOL } from './layer.js';
 import { encodeSctp } from './sctp.js';
 import { encodeTcp } from './tcp.js';
 import { encodeUdp } from './udp.js';
+import { encodeUdplite } from './udplite.js';
 
 /** The packet's bytes. What a layer does not say is derived from the layers inside and around it. */
 export function build(...layers: Layer[]): Buffer {
@@ -40,6 +41,7 @@ export function protocolOf(layer: Layer | undefined): number {
     case 'fragment6':
     case 'tcp':
     case 'udp':
+    case 'udplite':
     case 'icmp':
     case 'icmp6':
     case 'sctp':
@@ -76,6 +78,8 @@ function encode(layer: Layer, next: Layer | undefined, payload: Buffer, ip: Ip |
     }
     case 'udp':
       return encodeUdp(layer, payload, pseudoHeader(ip, PROTOCOL.udp, layer.length ?? 8 + payload.length));
+    case 'udplite':
+      return encodeUdplite(layer, payload, pseudoHeader(ip, PROTOCOL.udplite, 8 + payload.length));
     case 'icmp':
     case 'icmp6':
       return encodeIcmp(layer, payload, pseudoHeader(ip, PROTOCOL.icmp6, 8 + payload.length));

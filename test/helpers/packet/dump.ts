@@ -52,6 +52,8 @@ function dumpLayer(layer: Layer): string {
     }
     case 'udp':
       return `udp ${layer.sport} > ${layer.dport} len ${layer.length} sum ${hex(layer.checksum)}`;
+    case 'udplite':
+      return `udplite ${layer.sport} > ${layer.dport} covers ${layer.coverage} sum ${hex(layer.checksum)}`;
     case 'icmp':
     case 'icmp6':
       return `${layer.layer} ${layer.type}/${layer.code} ${layer.rest >>> 16},${layer.rest & 0xffff} sum ${hex(layer.checksum)}`;

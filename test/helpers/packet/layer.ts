@@ -103,6 +103,16 @@ export interface Udp {
   checksum?: number;
 }
 
+/** UDP-Lite (RFC 3828): UDP with the checksum's coverage in place of the length. */
+export interface Udplite {
+  layer: 'udplite';
+  sport: number;
+  dport: number;
+  /** Bytes that the checksum covers, header included; 0: all. */
+  coverage?: number;
+  checksum?: number;
+}
+
 /** ICMP and ICMPv6: `rest` is the second word of the header: identifier and sequence number, MTU, pointer. */
 export interface Icmp {
   layer: 'icmp' | 'icmp6';
@@ -137,7 +147,19 @@ export interface Raw {
 }
 
 export type Ip = Ipv4 | Ipv6;
-export type Layer = Ethernet | Vlan | Ip | Extension | Fragment6 | Tcp | Udp | Icmp | Sctp | Gre | Raw;
+export type Layer =
+  | Ethernet
+  | Vlan
+  | Ip
+  | Extension
+  | Fragment6
+  | Tcp
+  | Udp
+  | Udplite
+  | Icmp
+  | Sctp
+  | Gre
+  | Raw;
 
 /** A layer without its tag and with defaults for what a test rarely cares about. */
 type Fields<T extends Layer> = Omit<T, 'layer'>;
@@ -153,10 +175,12 @@ export const PROTOCOL = {
   fragment6: 44,
   gre: 47,
   esp: 50,
+  ah: 51,
   icmp6: 58,
   none: 59,
   destination: 60,
   sctp: 132,
+  udplite: 136,
 } as const;
 
 export const ethernet = (fields: Fields<Ethernet>): Ethernet => ({ layer: 'ethernet', ...fields });
@@ -167,6 +191,7 @@ export const extension = (fields: Fields<Extension>): Extension => ({ layer: 'ex
 export const fragment6 = (fields: Fields<Fragment6>): Fragment6 => ({ layer: 'fragment6', ...fields });
 export const tcp = (fields: Fields<Tcp>): Tcp => ({ layer: 'tcp', ...fields });
 export const udp = (fields: Fields<Udp>): Udp => ({ layer: 'udp', ...fields });
+export const udplite = (fields: Fields<Udplite>): Udplite => ({ layer: 'udplite', ...fields });
 export const icmp = (fields: Fields<Icmp>): Icmp => ({ layer: 'icmp', ...fields });
 export const icmp6 = (fields: Fields<Icmp>): Icmp => ({ layer: 'icmp6', ...fields });
 export const sctp = (fields: Fields<Sctp>): Sctp => ({ layer: 'sctp', ...fields });

@@ -9,6 +9,7 @@ import { ETHERTYPE, type Icmp, type Layer, PROTOCOL, raw } from './layer.js';
 import { decodeSctp, SCTP_BYTES } from './sctp.js';
 import { decodeTcp } from './tcp.js';
 import { decodeUdp, UDP_BYTES } from './udp.js';
+import { decodeUdplite, UDPLITE_BYTES } from './udplite.js';
 
 /** A parsed header and what follows it. */
 type Step = { layer: Layer; rest: Buffer; next: Reader | undefined };
@@ -142,6 +143,7 @@ const PROTOCOL_READERS: ReadonlyMap<number, Reader> = new Map<number, Reader>([
       () => ICMP_BYTES,
     ),
   ],
+  [PROTOCOL.udplite, leaf(decodeUdplite, () => UDPLITE_BYTES)],
   [PROTOCOL.sctp, leaf(decodeSctp, () => SCTP_BYTES)],
   [PROTOCOL.gre, readGre],
 ]);

@@ -4,6 +4,7 @@ import { build, protocolOf, pseudoHeader } from './build.js';
 import { crc32c, internetChecksum, onesSum, sumsToZero } from './checksum.js';
 import type { Ip, Layer } from './layer.js';
 import { find, parse, quoted } from './parse.js';
+import { udpliteProblems } from './udplite.js';
 
 /** What is wrong with a frame's checksums and lengths; empty: nothing. Quoted packets are judged as well. */
 export function verify(frame: Uint8Array): string[] {
@@ -74,6 +75,8 @@ function checksumProblems(ip: Ip, l4: Layer, message: Buffer, where: string): st
       return sumsToZero(covered, onesSum(pseudo!))
         ? []
         : [`${where}UDP checksum ${hex(l4.checksum!)} is wrong`];
+    case 'udplite':
+      return udpliteProblems(l4, message, pseudo!).map((problem) => where + problem);
     case 'tcp':
       return sumsToZero(covered, onesSum(pseudo!))
         ? []
