@@ -32,7 +32,7 @@ enum call {
 	CALL_DROP = 34,		  /* tells of a dropped packet; its last program */
 	CALL_COMMIT_INGRESS = 36, /* the keys of the flow that SEARCH has found a port for */
 	CALL_COMMIT_EGRESS = 38,
-	CALL_REFUSE = 40, /* no port is left: the packet's sender is told */
+	CALL_REFUSE = 40,	/* no port is left: the packet's sender is told */
 	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */
 	CALL_SCTP_EGRESS = 44,
 };

@@ -20,7 +20,9 @@ inline_ bool proto_in(__u32 proto, __u64 below64, __u64 from128)
 {
 	__u64 half = proto >> 7 & 1, upper = proto >> 6 & 1;
 
-	return ((below64 & (half - 1)) | (from128 & -half)) >> (proto & 63) & (upper ^ 1);
+	half = ((below64 & (half - 1)) | (from128 & -half)) >> (proto & 63) & (upper ^ 1);
+	hide(half); /* what it is must not be known bit by bit */
+	return half & 1;
 }
 
 enum {
@@ -239,6 +241,8 @@ inline_ enum reason packet_l4(struct __sk_buff *skb, struct packet *p, const boo
 		p->tuple.sport = p->tuple.dport = (__be16)w[1];
 		return 0;
 	}
+	if (p->proto == (v6 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return REASON_DROP_INVALID; /* the other family's */
 	if (p->proto == IPPROTO_GRE) {
 		if (left < 4 || !packet_words(skb, p->l4, w, 1))
 			return REASON_DROP_TRUNCATED;

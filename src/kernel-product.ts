@@ -30,6 +30,8 @@ import type {
   SweepResult,
 } from './product.js';
 import { Sweeper } from './sweeper.js';
+import type { TimeoutChange } from './timeout-change.js';
+import type { Timeouts } from './timeouts.js';
 
 export class KernelProduct implements Product {
   readonly #pinPath: string;
@@ -69,6 +71,16 @@ export class KernelProduct implements Product {
   async natFlush(): Promise<number> {
     const { flushRules } = await import('./rules.js');
     return await flushRules(this.#pinPath);
+  }
+
+  async timeouts(): Promise<Timeouts> {
+    const { currentTimeouts } = await import('./status.js');
+    return currentTimeouts(this.#pinPath);
+  }
+
+  async setTimeouts(change: TimeoutChange): Promise<Timeouts> {
+    const { changeTimeouts } = await import('./timeout-change.js');
+    return await changeTimeouts(this.#pinPath, change);
   }
 
   async apply(config: Config): Promise<readonly string[]> {

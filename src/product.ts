@@ -16,6 +16,7 @@ import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
 import type { Refusal } from './refusals.js';
+import type { TimeoutChange } from './timeout-change.js';
 import type { Timeouts } from './timeouts.js';
 
 /** Options that every command takes. */
@@ -141,6 +142,11 @@ export interface Product {
   natDelete(id: number): Promise<boolean>;
   /** Returns how many rules there were. */
   natFlush(): Promise<number>;
+
+  /** What holds; the defaults where nothing is loaded. */
+  timeouts(): Promise<Timeouts>;
+  /** Puts timeouts in force, for live flows from their next packet on, and returns what holds then. */
+  setTimeouts(change: TimeoutChange): Promise<Timeouts>;
 
   /**
    * Makes the running state equal to the configuration, all or nothing.

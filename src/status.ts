@@ -132,6 +132,14 @@ function timeouts({ settings }: Datapath, state: State): Timeouts {
   return isGiven ? state.timeouts : decodeTimeouts(settings.timeouts);
 }
 
+/** The timeouts that hold; the defaults where nothing is loaded. */
+export function currentTimeouts(pinPath: string): Timeouts {
+  if (!Datapath.isLoaded(pinPath)) return DEFAULT_TIMEOUTS;
+  using datapath = Datapath.open(pinPath);
+  using ledger = Ledger.open(pinPath);
+  return timeouts(datapath, ledger.read());
+}
+
 /** What is in use first, then what the kernel has. */
 function features(
   kernel: KernelFeatures,

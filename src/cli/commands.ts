@@ -5,6 +5,7 @@ import type { ArgumentSpec, CommandSpec, GroupSpec } from './command.js';
 import { BPF_COMMANDS } from './commands-bpf.js';
 import { CONNTRACK_COMMAND } from './commands-conntrack.js';
 import { NAT_COMMANDS } from './commands-nat.js';
+import { TIMEOUT_COMMANDS } from './commands-timeouts.js';
 
 const INTERFACES: ArgumentSpec = {
   name: '<iface...>',
@@ -154,5 +155,12 @@ const COMPLETION: CommandSpec = {
 export const PROGRAM: GroupSpec = {
   name: 'ctnat',
   summary: 'Stateful NAT and connection tracking in eBPF, without Netfilter',
-  commands: [...SERVICE_COMMANDS, NAT_COMMANDS, BPF_COMMANDS, CONNTRACK_COMMAND, COMPLETION],
+  commands: [
+    ...SERVICE_COMMANDS,
+    NAT_COMMANDS,
+    TIMEOUT_COMMANDS,
+    BPF_COMMANDS,
+    CONNTRACK_COMMAND,
+    COMPLETION,
+  ],
 };

@@ -98,6 +98,10 @@ export const Call = {
   COMMIT_EGRESS: 38,
   /** no port is left: the packet's sender is told (C: CALL_REFUSE) */
   REFUSE: 40,
+  /** SCTP's chunks and its tracking; then the hook again (C: CALL_SCTP_INGRESS) */
+  SCTP_INGRESS: 42,
+  /** C: CALL_SCTP_EGRESS. */
+  SCTP_EGRESS: 44,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -137,6 +141,32 @@ export const CtDir = {
 } as const;
 
 export type CtDir = (typeof CtDir)[keyof typeof CtDir];
+
+/** SCTP's states in conntrack's order. (C: enum ct_sctp_state) */
+export const CtSctpState = {
+  /** C: CT_SCTP_NONE. */
+  NONE: 0,
+  /** C: CT_SCTP_CLOSED. */
+  CLOSED: 1,
+  /** C: CT_SCTP_COOKIE_WAIT. */
+  COOKIE_WAIT: 2,
+  /** C: CT_SCTP_COOKIE_ECHOED. */
+  COOKIE_ECHOED: 3,
+  /** C: CT_SCTP_ESTABLISHED. */
+  ESTABLISHED: 4,
+  /** C: CT_SCTP_SHUTDOWN_SENT. */
+  SHUTDOWN_SENT: 5,
+  /** C: CT_SCTP_SHUTDOWN_RECD. */
+  SHUTDOWN_RECD: 6,
+  /** C: CT_SCTP_SHUTDOWN_ACK_SENT. */
+  SHUTDOWN_ACK_SENT: 7,
+  /** C: CT_SCTP_HEARTBEAT_SENT. */
+  HEARTBEAT_SENT: 8,
+  /** C: CT_SCTP_STATE_COUNT. */
+  STATE_COUNT: 9,
+} as const;
+
+export type CtSctpState = (typeof CtSctpState)[keyof typeof CtSctpState];
 
 /**
  * Status bits carry conntrack's numbers (include/uapi/linux/netfilter/nf_conntrack_common.h, IPS_*).
@@ -226,7 +256,29 @@ export const CtTimeout = {
   UDP_STREAM: 13,
   /** C: CT_TIMEOUT_ICMP. */
   ICMP: 14,
-  /** room for SCTP, GRE, ICMPv6 without a new layout (C: CT_TIMEOUT_COUNT) */
+  /** C: CT_TIMEOUT_ICMPV6. */
+  ICMPV6: 15,
+  /** C: CT_TIMEOUT_GRE. */
+  GRE: 16,
+  /** C: CT_TIMEOUT_GRE_STREAM. */
+  GRE_STREAM: 17,
+  /** SCTP's in the order of its states (C: CT_TIMEOUT_SCTP_CLOSED) */
+  SCTP_CLOSED: 18,
+  /** C: CT_TIMEOUT_SCTP_COOKIE_WAIT. */
+  SCTP_COOKIE_WAIT: 19,
+  /** C: CT_TIMEOUT_SCTP_COOKIE_ECHOED. */
+  SCTP_COOKIE_ECHOED: 20,
+  /** C: CT_TIMEOUT_SCTP_ESTABLISHED. */
+  SCTP_ESTABLISHED: 21,
+  /** C: CT_TIMEOUT_SCTP_SHUTDOWN_SENT. */
+  SCTP_SHUTDOWN_SENT: 22,
+  /** C: CT_TIMEOUT_SCTP_SHUTDOWN_RECD. */
+  SCTP_SHUTDOWN_RECD: 23,
+  /** C: CT_TIMEOUT_SCTP_SHUTDOWN_ACK_SENT. */
+  SCTP_SHUTDOWN_ACK_SENT: 24,
+  /** C: CT_TIMEOUT_SCTP_HEARTBEAT_SENT. */
+  SCTP_HEARTBEAT_SENT: 25,
+  /** room for more without a new layout (C: CT_TIMEOUT_COUNT) */
   COUNT: 40,
 } as const;
 
@@ -519,6 +571,8 @@ export const Reason = {
    * C: REASON_DROP_PORT_SEARCH.
    */
   DROP_PORT_SEARCH: 75,
+  /** the outside port or address is taken, and the protocol's port can't change (C: REASON_DROP_PORT_FIXED) */
+  DROP_PORT_FIXED: 76,
   /** C: REASON_COUNT. */
   COUNT: 128,
 } as const;
@@ -1168,7 +1222,7 @@ export interface Flow {
   status: number;
   /** C: proto: u8 at 16. */
   proto: number;
-  /** enum ct_tcp_state; for ICMP the request's type (C: state: u8 at 17) */
+  /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 17) */
   state: number;
   /** enum nat_type (C: nat: u8 at 18) */
   nat: number;
@@ -2108,6 +2162,56 @@ export const refuseAllowanceCodec: Codec<RefuseAllowance> = {
   },
 };
 
+/**
+ * What is known of an SCTP association; lies where a TCP flow has its tcp_track (bpf/flow_sctp.h).
+ *
+ * C: struct sctp_track, 12 bytes.
+ */
+export interface SctpTrack {
+  /**
+   * verification tag of each direction's packets, as on the wire; 0: not
+   * 				     known
+   *
+   * C: vtag: u32[2] at 0.
+   */
+  vtag: number[];
+  /** enum sctp_notes, bpf/sctp.h (C: notes: u8 at 8) */
+  notes: number;
+}
+
+/** Where the fields of struct sctp_track are, for code that reads bytes in place. */
+export const SCTP_TRACK = {
+  size: 12,
+  offset: {
+    vtag: 0,
+    notes: 8,
+  },
+} as const;
+
+export const sctpTrackLayout: StructShape = {
+  name: 'sctp_track',
+  size: 12,
+  fields: [
+    { name: 'vtag', offset: 0, type: 'u32[2]' },
+    { name: 'notes', offset: 8, type: 'u8' },
+  ],
+};
+
+export const sctpTrackCodec: Codec<SctpTrack> = {
+  size: 12,
+  read: (view, o) => ({
+    vtag: [view.getUint32(o, LE), view.getUint32(o + 4, LE)],
+    notes: view.getUint8(o + 8),
+  }),
+  write(view, o, value) {
+    fixed(value.vtag, 2, 'sctp_track.vtag').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'sctp_track.vtag'), LE);
+    });
+    view.setUint8(o + 8, whole(value.notes, 0, 255, 'sctp_track.notes'));
+    zero(view, o + 9, 3);
+  },
+};
+
 /** The one entry of the settings map. (C: struct settings, 196 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
@@ -2488,7 +2592,8 @@ export const tcpTrackCodec: Codec<TcpTrack> = {
 
 /**
  * A connection's two tuples are as on the wire in their direction, before translation on the original's
- * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier.
+ * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier, for GRE
+ * what its key folds to; protocols without either have 0.
  *
  * C: struct tuple4, 12 bytes.
  */
@@ -2808,6 +2913,7 @@ export const layouts = {
   refusal: refusalLayout,
   refusal_key: refusalKeyLayout,
   refuse_allowance: refuseAllowanceLayout,
+  sctp_track: sctpTrackLayout,
   settings: settingsLayout,
   sweep_request: sweepRequestLayout,
   tcp_sender: tcpSenderLayout,

@@ -2,6 +2,7 @@
 // The ends of flows. These tests wait for real time-outs, the shortest there are: that they pass is what is tested.
 
 import t from 'tap';
+import type { Ctnat } from '../helpers/ctnat.js';
 import { flowsOf } from '../helpers/flow.js';
 import { scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { elapse } from '../helpers/wait.js';
@@ -70,4 +71,31 @@ t.test('a TCP connection ends in TIME_WAIT, a reset one in CLOSE', async (t) => 
   t.equal(await state(41_000), 'TIME_WAIT');
   t.ok([undefined, 'CLOSE'].includes(await state(41_001)));
   t.equal(await state(41_002), 'ESTABLISHED');
+});
+
+t.test('timeouts change by command while flows live: from the next packet on', async (t) => {
+  const { clients, server, nat } = await scene(t);
+  const ctnat = nat as Ctnat;
+  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, 40_000);
+  const seen = await socket.ask(server.ipv4, UDP_PORT);
+  const left = async (): Promise<number> => flowsOf(await nat.flows(), 'udp')[0]!.timeout;
+  t.ok((await left()) <= 120, 'the preset rfc');
+
+  const set = await ctnat.json<{ udp: Record<string, number> }>(['timeouts', 'set', 'udp.timeout', '1000s']);
+  t.same(set.udp, { timeout: 1000, stream: 300 });
+  t.ok((await left()) <= 120, 'the flow has what its last packet gave it');
+  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'and goes on');
+  t.ok((await left()) > 900, 'the next packet gives it the new one');
+
+  await ctnat.run(['timeouts', 'set', '--preset', 'netfilter', 'tcp.established', '1h']);
+  const { udp, tcp, sctp } = await ctnat.json<Record<string, Record<string, number>>>(['timeouts', 'list']);
+  t.match(
+    [udp, tcp, sctp],
+    [{ timeout: 30, stream: 120 }, { established: 3600, syn_sent: 120 }, { established: 210 }],
+  );
+  t.match(
+    (await ctnat.json<{ timeouts: object }>(['status'])).timeouts,
+    { udp, tcp, sctp },
+    'status says the same',
+  );
 });

@@ -3,7 +3,7 @@
 
 import { once } from 'node:events';
 import type { Config } from '../../src/config/config.js';
-import { DEFAULT_TIMEOUTS } from '../../src/defaults.js';
+import { DEFAULT_TIMEOUTS, TIMEOUT_PRESETS } from '../../src/defaults.js';
 import type { CtEvent } from '../../src/events/event.js';
 import type { EventOptions, EventSource } from '../../src/events/source.js';
 import { type Filter, flowPredicate, mappingPredicate } from '../../src/filter.js';
@@ -25,6 +25,8 @@ import type {
   Status,
   SweepResult,
 } from '../../src/product.js';
+import type { TimeoutChange } from '../../src/timeout-change.js';
+import type { Timeouts } from '../../src/timeouts.js';
 
 import { FakeFlowEditor } from './fake-flow-editor.js';
 
@@ -32,6 +34,7 @@ export class FakeProduct implements Product {
   readonly interfaces = new Map<string, InterfaceOptions>();
   readonly applied: Config[] = [];
   readonly purges: boolean[] = [];
+  held: Timeouts = DEFAULT_TIMEOUTS;
   table: Flow[] = [];
   nat: Mapping[] = [];
   rules: NatRule[] = [];
@@ -70,6 +73,15 @@ export class FakeProduct implements Product {
     return added;
   }
 
+  async timeouts(): Promise<Timeouts> {
+    return this.held;
+  }
+
+  async setTimeouts({ preset, timeouts }: TimeoutChange): Promise<Timeouts> {
+    this.held = { ...(preset ? TIMEOUT_PRESETS[preset] : this.held), ...timeouts };
+    return this.held;
+  }
+
   async natList(): Promise<NatRule[]> {
     return this.rules;
   }
@@ -97,7 +109,7 @@ export class FakeProduct implements Product {
       interfaces: this.#interfaces(),
       maps: [{ name: 'flows4', type: 'array', entries: 512, maxEntries: 4096, bytes: 1_048_576 }],
       refusals: [],
-      timeouts: DEFAULT_TIMEOUTS,
+      timeouts: this.held,
       features: { tcx: true, batch: false, flavour: 'v5_13' },
       missing: [...this.lacking],
       agent: { running: true, pid: 4711 },

@@ -260,6 +260,17 @@ withDatapath(async (t, datapath) => {
     });
   }
 
+  await t.test("the other family's ICMP begins nothing", async (t) => {
+    for (const given of [
+      frameWith({ ip: { protocol: PROTOCOL.icmp6 } }, CLIENT, SERVER, icmp6({ type: 128, code: 0, rest: 1 })),
+      frame6With({ ip6: { next: PROTOCOL.icmp } }, CLIENT, SERVER, icmp({ type: 8, code: 0, rest: 1 })),
+    ]) {
+      datapath.configure();
+      send(t, datapath, 'out', given, 'drop');
+      t.strictSame([datapath.keys(4), datapath.keys(6)], [0, 0]);
+    }
+  });
+
   await t.test('IPv6: a header that says that nothing follows begins nothing', async (t) => {
     datapath.configure();
     const given = frame6With({ ip6: { next: PROTOCOL.none } }, CLIENT, SERVER);

@@ -420,3 +420,36 @@ test('a fault of ours is told as one, with its stack only for CTNAT_DEBUG', asyn
   });
   t.match(await ctnat('gc', { product, env: { CTNAT_DEBUG: '1' } }), { stderr: /\n {4}at .*sweep/ });
 });
+
+test('timeouts set: a preset, then single ones; what holds is printed', async (t) => {
+  const product = new FakeProduct();
+  const run = (line: string) => ctnat(line, { product });
+  t.match(await run('timeouts set tcp.established 1h icmp 1500ms'), {
+    status: 0,
+    stdout: /^tcp\.established +3600s$[\s\S]*^icmp +1\.5s$/m,
+  });
+  t.equal(product.held.udp, 120_000, 'the others stay');
+  const netfilter = JSON.parse((await run('timeouts set --preset netfilter sctp.closed 20s -o json')).stdout);
+  t.match(netfilter, {
+    tcp: { established: 432_000 },
+    udp: { timeout: 30 },
+    sctp: { closed: 20, established: 210 },
+  });
+  t.same(JSON.parse((await run('timeouts list -o json')).stdout), netfilter);
+});
+
+for (const [line, message] of Object.entries({
+  'timeouts set': 'which timeout? give a name and a duration such as tcp.established 1h, or --preset',
+  'timeouts set tcp.establishd 1h': 'unknown timeout "tcp.establishd" (did you mean tcp.established?)',
+  'timeouts set tcp.established': 'tcp.established: which value? give a duration such as 30s, 5m or 2h',
+  'timeouts set icmp 5': 'icmp: expected a duration from 100ms to 365d, got "5"',
+  'timeouts set udp.stream 1ms': 'udp.stream: expected a duration from 100ms to 365d, got "1ms"',
+})) {
+  test(`refuses: ${line}`, async (t) => {
+    const product = new FakeProduct();
+    const { status, stderr } = await ctnat(line, { product });
+    t.equal(status, 2);
+    t.ok(stderr.includes(message), stderr);
+    t.equal(product.held.icmp, 60_000);
+  });
+}
