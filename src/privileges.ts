@@ -23,6 +23,11 @@ export function missingCapabilities(have: bigint, wanted: readonly Capability[])
   return wanted.filter((name) => !has(name) && !(name === 'CAP_BPF' && has('CAP_SYS_ADMIN')));
 }
 
+/** The process may not do what is asked for. */
+export class PrivilegeError extends CtnatError {
+  override readonly name = 'PrivilegeError';
+}
+
 /**
  * Refuses to begin what the kernel would refuse halfway.
  * @param action as it follows "can not": `attach wan0`
@@ -32,7 +37,7 @@ export function requireCapabilities(action: string, ...wanted: Capability[]): vo
   const missing = missingCapabilities(parseCapabilities(readFileSync('/proc/self/status', 'utf8')), wanted);
   if (missing.length === 0) return;
   const verb = missing.length === 1 ? 'is' : 'are';
-  throw new CtnatError(
+  throw new PrivilegeError(
     `can not ${action}: ${missing.join(' and ')} ${verb} missing; run it as root, or with sudo`,
   );
 }

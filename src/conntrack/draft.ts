@@ -154,8 +154,9 @@ function mask(field: 'src' | 'dst'): Taker {
   };
 }
 
-function port(direction: 'original' | 'reply', end: 'sport' | 'dport', max = MAX_PORT): Taker {
-  return (draft, value) => draft.ports(direction, { [end]: readNumber(value, max) });
+/** GRE's keys, too: they are known by 16 bits, as in Netfilter. */
+function port(direction: 'original' | 'reply', end: 'sport' | 'dport'): Taker {
+  return (draft, value) => draft.ports(direction, { [end]: readNumber(value, MAX_PORT) });
 }
 
 function icmp(field: 'icmpType' | 'icmpCode' | 'icmpId', max: number): Taker {
@@ -239,10 +240,10 @@ const REQUIRED: Readonly<Record<string, Taker>> = {
   dport: port('original', 'dport'),
   'reply-port-src': port('reply', 'sport'),
   'reply-port-dst': port('reply', 'dport'),
-  srckey: port('original', 'sport', MAX_U32),
-  dstkey: port('original', 'dport', MAX_U32),
-  'reply-key-src': port('reply', 'sport', MAX_U32),
-  'reply-key-dst': port('reply', 'dport', MAX_U32),
+  srckey: port('original', 'sport'),
+  dstkey: port('original', 'dport'),
+  'reply-key-src': port('reply', 'sport'),
+  'reply-key-dst': port('reply', 'dport'),
   'mask-port-src': untracked('mask-port-src', number),
   'mask-port-dst': untracked('mask-port-dst', number),
   'tuple-port-src': untracked('tuple-port-src', number),

@@ -6,7 +6,7 @@ import { OperationError } from './failure.js';
 import { protocolOptions } from './protocol-options.js';
 import type { FlowOptions } from './request.js';
 import type { Call, Status } from './session.js';
-import { tupleQuery } from './tuple.js';
+import { isKnownByPorts, tupleQuery } from './tuple.js';
 
 /** Status bits that can be given to a flow: SEEN_REPLY, ASSURED and FIXED_TIMEOUT (IPS_* of nf_conntrack_common.h). */
 export const SETTABLE = (1 << 1) | (1 << 2) | (1 << 10);
@@ -59,7 +59,8 @@ function newFlow(options: FlowOptions): NewFlow | 'invalid' {
 function originalTuple(options: FlowOptions): NewFlow['original'] {
   const given = tupleQuery(options);
   if (options.src && options.dst) return given;
-  const { sport = given.dport, dport = given.sport } = options.original;
+  const known = isKnownByPorts(options.proto ?? 0) ? options.original : {};
+  const { sport = given.dport, dport = given.sport } = known;
   return { ...given, src: given.dst, dst: given.src, sport, dport };
 }
 
@@ -73,7 +74,7 @@ function replyTuple(options: FlowOptions, original: NewFlow['original']): NewFlo
   const isWhole = options.src !== undefined && options.dst !== undefined;
   if (isGiven && isWhole && hasPorts && !hasReplyPorts(options)) return undefined;
   const isTranslated = srcNat?.address !== undefined || dstNat?.address !== undefined;
-  const ports = isGiven || isTranslated ? reply : {};
+  const ports = (isGiven || isTranslated) && isKnownByPorts(proto) ? reply : {};
   return {
     src: dstNat?.address ?? replySrc ?? original.dst,
     dst: srcNat?.address ?? replyDst ?? original.src,

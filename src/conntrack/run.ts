@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Does what a conntrack(8) command line asks for, on ctnat's table. */
+
+import { PrivilegeError } from '../privileges.js';
 import { events } from './events.js';
 import { expectCommand } from './expect.js';
 import { BANNER, ConntrackError, ConntrackUsageError, OperationError, told } from './failure.js';
@@ -12,6 +14,9 @@ import type { Request } from './request.js';
 import { Call, type Session, type Status } from './session.js';
 import { expectStatisticsLine, statisticsLine } from './statistics.js';
 import { update } from './update.js';
+
+/** Which capability it is really, the line behind it says. */
+const UNPRIVILEGED = new OperationError('sorry, you must be root or get CAP_NET_ADMIN capability to do this');
 
 /**
  * @param words those behind `conntrack`
@@ -35,6 +40,7 @@ export async function runConntrack(words: readonly string[], session: Session): 
     }
     return 0;
   } catch (error) {
+    if (error instanceof PrivilegeError) await session.tell(UNPRIVILEGED.lines);
     if (!(error instanceof ConntrackError || error instanceof ConntrackUsageError)) throw error;
     await session.tell(warnings.join('') + error.lines);
     return error.status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The tuple that options name. */
 import type { TupleQuery } from '../flow-editor.js';
-import { isIcmp } from '../protocol.js';
+import { GRE, hasPorts, isIcmp } from '../protocol.js';
 import type { FlowOptions } from './request.js';
 
 /** The original direction's, or the reply's where only that is whole. The options have been checked for one of them. */
@@ -20,9 +20,14 @@ export function tupleQuery({
     src: from,
     dst: to,
     protonum: proto,
-    sport: isIcmp(proto) ? icmpId : (ports.sport ?? 0),
-    dport: isIcmp(proto) ? icmpId : (ports.dport ?? 0),
+    sport: isIcmp(proto) ? icmpId : isKnownByPorts(proto) ? (ports.sport ?? 0) : 0,
+    dport: isIcmp(proto) ? icmpId : isKnownByPorts(proto) ? (ports.dport ?? 0) : 0,
     ...(icmpType !== undefined && { icmpType }),
     zone,
   };
+}
+
+/** Flows of other protocols are told apart by their addresses alone, whatever ports are given. */
+export function isKnownByPorts(proto: number): boolean {
+  return hasPorts(proto) || proto === GRE;
 }

@@ -12,6 +12,7 @@ import { OPTIONS } from '../../src/conntrack/option-table.js';
 import { parse } from '../../src/conntrack/parse.js';
 import { flowId } from '../../src/conntrack/shown.js';
 import { type Flow, statusNames } from '../../src/flow.js';
+import { PrivilegeError } from '../../src/privileges.js';
 import { ctnat, type Outcome } from '../helpers/command-line.js';
 import { exampleFlow, FakeProduct, pingFlow } from '../helpers/fake-product.js';
 
@@ -225,6 +226,16 @@ test('statistics have a line for each CPU', async (t) => {
     (await conntrack('-S expect')).stdout,
     /^cpu=0 {3}\texpect_new=0 expect_create=0 expect_delete=0 \n/,
   );
+});
+
+test('without the privileges the words of conntrack come first, and then which capability is missing', async (t) => {
+  const openProduct = () => Promise.reject(new PrivilegeError('can not use it: CAP_BPF is missing'));
+  t.match(await ctnat('conntrack -L', { host: { openProduct } }), {
+    status: 1,
+    stderr:
+      `${SUMMARY}Operation failed: sorry, you must be root or get CAP_NET_ADMIN capability to do this\n` +
+      'ctnat: can not use it: CAP_BPF is missing\n',
+  });
 });
 
 test('labels are named by the file', (t) => {
