@@ -30,7 +30,8 @@ t.test('probing everything is quick, leaves nothing behind and is done once', as
   const features = probeFeatures();
   const elapsed = performance.now() - started;
 
-  t.ok(elapsed < 60 * slow, `${elapsed} ms`);
+  // some 20 ms where nobody else is at work
+  t.ok(elapsed < 250 * slow, `${elapsed} ms`);
   t.equal(currentNetnsInode(), inode);
   t.equal(probeFeatures().tcx, features.tcx);
   t.match(features.tcx, { name: 'tcx', since: 'Linux 6.6', summary: String, state: /^(yes|no)$/ });

@@ -14,7 +14,7 @@ import { flavours } from '../helpers/datapath/load.js';
 import { Comparison, type Difference, tell } from '../helpers/diff/compare.js';
 import { DELIBERATE, type Deliberate } from '../helpers/diff/differences.js';
 import type { Family } from '../helpers/diff/path.js';
-import { type Kind, makeSequence, type Sequence } from '../helpers/diff/sequence.js';
+import { type Kind, makeSequence, SEQUENCES_MAX, type Sequence } from '../helpers/diff/sequence.js';
 import { startDatapath, startNetfilter } from '../helpers/diff/tracker.js';
 import { Teardown } from '../helpers/teardown.js';
 
@@ -56,7 +56,9 @@ function* batches(family: Family): Generator<Sequence[]> {
       yield batch;
       batch = [];
     }
-    if (waiting.length === WAITING_BATCH) {
+    // sequences that are SEQUENCES_MAX apart would have the same addresses
+    const span = waiting.length ? seed - waiting[0]!.seed : 0;
+    if (waiting.length === WAITING_BATCH || span === SEQUENCES_MAX - 1) {
       yield waiting;
       waiting = [];
     }
