@@ -12,6 +12,7 @@ import type { SweptMap } from './product.js';
 import { runSteps } from './steps.js';
 import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
 import { Sweeper } from './sweeper.js';
+import { type TablePressure, tablePressure } from './table-pressure.js';
 import { TableRepair } from './table-repair.js';
 
 /** What is repaired is rare and harms one flow: a pass may cost a second of processor time with a full table. */
@@ -23,6 +24,7 @@ export class AgentSweep {
   #bounds: SweepBounds = DEFAULT_GC;
   #intervalMs: number = DEFAULT_GC.minIntervalMs;
   readonly #repair = new TableRepair();
+  #pressure: TablePressure | undefined;
   #repairAt = performance.now() + REPAIR_INTERVAL_MS;
   /** Ends the pause that goes on. */
   #wake = new AbortController();
@@ -71,7 +73,19 @@ export class AgentSweep {
     if (dead > 0) this.#log.info(`events: ${dead} readers had died`);
     const { maps } = await runSteps(new Sweeper(datapath).sweepSteps());
     if (performance.now() >= this.#repairAt) await this.#repairTables(datapath);
+    this.#tellPressure(tablePressure(datapath));
     return maps;
+  }
+
+  /** Says so once a sweep while the table is full, and costs flows. What was before the agent is no news. */
+  #tellPressure(now: TablePressure): void {
+    const before = this.#pressure ?? now;
+    this.#pressure = now;
+    const evicted = now.evicted - before.evicted;
+    const refused = now.refused - before.refused;
+    if (evicted + refused > 0) {
+      this.#log.warn({ evicted, refused }, 'the flow table is full: raise tables.flows or shorten timeouts');
+    }
   }
 
   async #repairTables(datapath: Datapath): Promise<void> {

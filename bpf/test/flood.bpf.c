@@ -2,7 +2,7 @@
 /*
  * A flood of SYNs from spoofed addresses, for tests, made by BPF_PROG_TEST_RUN with a repeat count. Each run
  * makes the next packet in the buffer that it is given: Ethernet, IPv4 without options, a TCP header of 20
- * bytes.
+ * bytes. A live frame comes back from the stack as that has left it, forwarded: all that changes is written.
  *
  *   flood       XDP, live frames (Linux 5.18): the packet goes up an interface's stack as if it had come in
  *   flood_hook  TC: the packet goes on to a hook of the datapath
@@ -23,6 +23,8 @@ struct flood_request {
 	__u32 port;	/* destination port, host order; 0: scattered */
 	__u32 answered; /* 1: each SYN is followed by its SYN+ACK, as the destination would send it */
 	__u64 cursor;	/* packets made so far */
+	__u8 mac[6];	/* whom the frame is for */
+	__u8 pad[2];
 };
 
 struct {
@@ -95,6 +97,8 @@ inline_ int make_packet(void *data, void *end)
 	destination = r->destination | (scatter(spread) & r->destination_mask);
 	sport = ports;
 	dport = r->port ? bpf_htons(r->port) : ports >> 16;
+	__builtin_memcpy(data, r->mac, ETH_ALEN);
+	ip->ttl = 64;
 	ip->saddr = back ? destination : source;
 	ip->daddr = back ? source : destination;
 	ip->check = 0;

@@ -72,7 +72,7 @@ async function printCli(network: Network): Promise<void> {
         full.argv('bpf', 'ct', 'list', 'global', '-o', 'jsonl'),
       ),
     );
-    rows.push(await repeated('gc, nothing expired', '1 s', full.argv('gc')));
+    rows.push(await repeated('gc, nothing expired', '0.5 s', full.argv('gc')));
     console.log(`\n## Commands, with ${MILLION.toLocaleString('en')} flows unless said otherwise\n`);
     console.log(table(['command', 'seconds', 'peak MB', 'lines', 'aim'], rows));
   } finally {

@@ -6,7 +6,18 @@
 import { type BpfObject, type MapLayout, TypedMap, u32 } from 'libbpf-ts';
 import { Counter, CtStatus, type Flow4, HookDir, maps, Reason } from '../../../src/generated/layouts.gen.js';
 import { type BenchRequest, writeRequest } from '../../bench/bench-request.js';
-import { bytes, CLIENT, frameWith, ip4Bytes, ROUTER_WAN, SERVER, tcp, udp } from '../packet.js';
+import {
+  bytes,
+  CLIENT,
+  frame,
+  frameWith,
+  ip4Bytes,
+  macBytes,
+  ROUTER_WAN,
+  SERVER,
+  tcp,
+  udp,
+} from '../packet.js';
 import { loadDatapath, openBuilt } from './load.js';
 import { iface, settings } from './settings.js';
 
@@ -48,9 +59,10 @@ export interface FloodRequest {
   answered: boolean;
 }
 
-/** struct flood_request; the cursor goes on from `cursor`. */
-export function floodRequest(request: FloodRequest, cursor = 0): Buffer {
-  const bytes = Buffer.alloc(32);
+/** struct flood_request; the cursor goes on from `cursor`. `mac`: whom the frames are for. */
+export function floodRequest(request: FloodRequest, mac: string, cursor = 0): Buffer {
+  const bytes = Buffer.alloc(40);
+  bytes.set(macBytes(mac), 32);
   for (const [i, text] of [request.source, request.destination].entries()) {
     const [address = '', prefix = '32'] = text.split('/');
     const mask = Number(prefix) === 32 ? 0 : 0xffff_ffff >>> Number(prefix);
@@ -63,10 +75,8 @@ export function floodRequest(request: FloodRequest, cursor = 0): Buffer {
   return bytes;
 }
 
-/** What flood.bpf.c makes its packets in; `mac`: whom it is for. */
-export function floodPacket(mac: string): Buffer {
-  return frameWith({ mac }, CLIENT, SERVER, tcp({ sport: 1, dport: 2, flags: 'S' }));
-}
+/** What flood.bpf.c makes its packets in. */
+export const FLOOD_PACKET = frame(CLIENT, SERVER, tcp({ sport: 1, dport: 2, flags: 'S' }));
 
 export interface CrowdSetup {
   flavour: string;
@@ -136,9 +146,11 @@ export class Crowd {
 
   /** Sends the next packets of a flood. */
   flood(request: FloodRequest, packets: number): void {
-    this.#flood.map('request').map.set(Buffer.alloc(4), floodRequest(request, this.#flooded));
+    this.#flood
+      .map('request')
+      .map.set(Buffer.alloc(4), floodRequest(request, TO_LOOPBACK.mac, this.#flooded));
     this.#flooded += packets;
-    const data = floodPacket(TO_LOOPBACK.mac);
+    const data = FLOOD_PACKET;
     this.#flood.program('flood_hook').testRun({ data, repeat: packets });
   }
 

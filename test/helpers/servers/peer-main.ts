@@ -3,11 +3,12 @@
 // message channel, and ends when that closes.
 
 import { httpServer } from './http.js';
-import { TcpPeer, type TcpTarget, tcpEcho, tcpMany } from './tcp.js';
+import { TcpCrowd, TcpPeer, type TcpTarget, tcpEcho, tcpMany } from './tcp.js';
 import { UdpPeer, udpEcho, udpRefused } from './udp.js';
 
 const udp: UdpPeer[] = [];
 const tcp: TcpPeer[] = [];
+const crowd = new TcpCrowd();
 
 /** Everything a test can ask for. Handles are indexes: objects do not cross a process border. */
 export const methods = {
@@ -32,6 +33,8 @@ export const methods = {
   },
   tcpSend: async (handle: number, data: string) => tcp[handle]!.send(data),
   tcpLine: (handle: number, limitMs: number) => tcp[handle]!.line(limitMs),
+  crowdOpen: (target: TcpTarget, count: number, limitMs: number) => crowd.open(target, count, limitMs),
+  crowdEcho: (limitMs: number) => crowd.echo(limitMs),
   tcpClose: (handle: number, reset: boolean) => tcp[handle]!.close(reset),
 };
 

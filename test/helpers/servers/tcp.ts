@@ -119,3 +119,32 @@ export async function tcpMany(
   await Promise.all(results.map(({ peer }) => peer?.close()));
   return results.map(({ seen, error }) => ({ seen, error }));
 }
+
+/** Connections that are held open, some hundred opened at a time. */
+export class TcpCrowd {
+  readonly #peers: TcpPeer[] = [];
+
+  /** Opens `count` connections; returns how many there are. */
+  async open(target: TcpTarget, count: number, limitMs: number): Promise<number> {
+    const STEP = 200;
+    for (let i = 0; i < count; i += STEP) {
+      const some = Array.from({ length: Math.min(STEP, count - i) }, () => TcpPeer.open(target, limitMs));
+      for (const opened of await Promise.allSettled(some)) {
+        if (opened.status === 'fulfilled') this.#peers.push(opened.value);
+      }
+    }
+    await Promise.all(this.#peers.map((peer) => peer.line(limitMs)));
+    return this.#peers.length;
+  }
+
+  /** Sends a line over each and reads it back; returns over how many that worked. */
+  async echo(limitMs: number): Promise<number> {
+    const echoed = await Promise.allSettled(
+      this.#peers.map((peer, i) => {
+        peer.send(`line ${i}\n`);
+        return peer.line(limitMs);
+      }),
+    );
+    return echoed.filter((each, i) => each.status === 'fulfilled' && each.value === `line ${i}`).length;
+  }
+}
