@@ -23,6 +23,9 @@ export interface Filter {
   /** Any of these. */
   readonly states?: readonly string[];
   readonly iface?: string;
+  /** The bits of `mask` are those of `value`. */
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly zone?: number;
 }
 
 /** The filter's flags as text. */
@@ -37,6 +40,8 @@ export interface FilterText {
   readonly replyDst?: string;
   readonly state?: string;
   readonly iface?: string;
+  readonly mark?: string;
+  readonly zone?: string;
 }
 
 /** True if the filter lets everything through. */
@@ -62,6 +67,8 @@ export function parseFilter(text: FilterText): Filter {
     filter.states = flag('--state', () => parseStates(text.state!, filter.proto));
   }
   if (text.iface !== undefined) filter.iface = text.iface;
+  if (text.mark !== undefined) filter.mark = flag('--mark', () => parseMark(text.mark!));
+  if (text.zone !== undefined) filter.zone = flag('--zone', () => parseNumber(text.zone!, 0xffff));
   checkFamilies(filter);
   return filter;
 }
@@ -87,6 +94,21 @@ export function parseFamily(text: string): Family {
   if (lower === 'ipv4' || lower === '4' || lower === 'inet') return 'ipv4';
   if (lower === 'ipv6' || lower === '6' || lower === 'inet6') return 'ipv6';
   throw new RangeError(`unknown family "${text}"${didYouMean(lower, ['ipv4', 'ipv6'])}; give ipv4 or ipv6`);
+}
+
+/** Reads VALUE or VALUE/MASK; without a mask every bit counts. Bits of the value outside the mask do not. */
+function parseMark(text: string): { value: number; mask: number } {
+  const [value = '', mask, ...rest] = text.split('/');
+  if (rest.length > 0) throw new RangeError(`expected VALUE or VALUE/MASK, got ${JSON.stringify(text)}`);
+  const bits = mask === undefined ? 0xffff_ffff : parseNumber(mask, 0xffff_ffff);
+  return { value: (parseNumber(value, 0xffff_ffff) & bits) >>> 0, mask: bits };
+}
+
+/** A number in decimal, or in hexadecimal behind 0x. */
+function parseNumber(text: string, max: number): number {
+  const number = /^([0-9]{1,10}|0[xX][0-9a-fA-F]{1,8})$/.test(text) ? Number(text) : Number.NaN;
+  if (number <= max) return number;
+  throw new RangeError(`expected a number from 0 to ${max}, got ${JSON.stringify(text)}`);
 }
 
 function parseStates(text: string, proto: number | undefined): readonly string[] {
@@ -115,7 +137,7 @@ function checkFamilies(filter: Filter): void {
 
 /** Makes the predicate for flows: checks the cheapest fields first. */
 export function flowPredicate(filter: Filter): (flow: Flow) => boolean {
-  const { family, proto, sport, dport, states, iface } = filter;
+  const { family, proto, sport, dport, states, iface, mark, zone } = filter;
   const src = addressPredicate(filter.src);
   const dst = addressPredicate(filter.dst);
   const replySrc = addressPredicate(filter.replySrc);
@@ -128,6 +150,8 @@ export function flowPredicate(filter: Filter): (flow: Flow) => boolean {
     (dport === undefined || inRange(dport, destinationPort(flow.original))) &&
     (states === undefined || (flow.state !== undefined && states.includes(flow.state))) &&
     (iface === undefined || flow.iface === iface) &&
+    (mark === undefined || (flow.mark & mark.mask) >>> 0 === mark.value) &&
+    (zone === undefined || flow.zone === zone) &&
     (src === undefined || src(flow.original.src)) &&
     (dst === undefined || dst(flow.original.dst)) &&
     (replySrc === undefined || replySrc(flow.reply.src)) &&
@@ -137,7 +161,7 @@ export function flowPredicate(filter: Filter): (flow: Flow) => boolean {
 /**
  * Makes the predicate for mappings, read as the flow that made them: a source mapping's original tuple goes
  * from internal to remote, a destination mapping's from remote to external. What a mapping without a
- * remote does not know matches nothing.
+ * remote does not know matches nothing, nor does a mark or a zone, which only flows have.
  */
 export function mappingPredicate(filter: Filter): (mapping: Mapping) => boolean {
   const { family, proto, sport, dport, states, iface } = filter;
@@ -145,6 +169,7 @@ export function mappingPredicate(filter: Filter): (mapping: Mapping) => boolean 
   const dst = addressPredicate(filter.dst);
   const replySrc = addressPredicate(filter.replySrc);
   const replyDst = addressPredicate(filter.replyDst);
+  if (filter.mark || filter.zone !== undefined) return () => false;
   return (mapping) => {
     const toInside = isDestinationNat(mapping);
     const { internal, external, remote } = mapping;

@@ -23,12 +23,14 @@ export function filterFamilies(filter: Filter): readonly (4 | 6)[] {
 
 /** Makes the predicate, for flows of the families that filterFamilies() names. Cheap tests come first. */
 export function rawPredicate(filter: Filter, names: InterfaceNames): RawPredicate {
-  const { proto, sport, dport, states, iface } = filter;
+  const { proto, sport, dport, states, iface, mark, zone } = filter;
   const tests: RawPredicate[] = [];
   if (proto !== undefined) tests.push((raw) => raw.proto === proto);
   if (sport) tests.push((raw) => matchesPort(raw, raw.sport(CtDir.ORIGINAL), sport));
   if (dport) tests.push((raw) => matchesPort(raw, raw.dport(CtDir.ORIGINAL), dport));
   if (states) tests.push((raw) => states.includes(protocolStates(raw.proto)?.[raw.state] ?? ''));
+  if (mark) tests.push((raw) => (raw.mark & mark.mask) >>> 0 === mark.value);
+  if (zone !== undefined) tests.push((raw) => raw.zone === zone);
   if (iface !== undefined) tests.push((raw) => names.of(raw.ifindex) === iface);
   for (const { cidr, dir, end } of addresses(filter)) {
     tests.push((raw) => cidrContains(cidr, raw.bytes, raw.tuple[dir][end]));

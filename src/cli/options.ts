@@ -45,5 +45,7 @@ export const FILTER_OPTIONS: readonly OptionSpec[] = [
     description: `state of TCP or SCTP, several with commas: ${FILTER_STATES.join(', ')}`,
     kind: 'state',
   },
+  { flags: '-m, --mark <mark>', description: "the flow's mark, VALUE or VALUE/MASK", kind: 'none' },
+  { flags: '-w, --zone <zone>', description: "the flow's zone", kind: 'none' },
   { flags: '-i, --iface <name>', description: 'interface that the flow was created at', kind: 'interface' },
 ];

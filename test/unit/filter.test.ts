@@ -17,6 +17,8 @@ const IPV6 = exampleFlow({
   family: 'ipv6',
   state: 'SYN_SENT',
   iface: 'eth1',
+  mark: 5,
+  zone: 7,
   original: { src: 'fd00::2', dst: '2001:db8::9', sport: 5, dport: 443, packets: 1, bytes: 80 },
   reply: { src: '2001:db8::9', dst: '2001:db8::1', sport: 443, dport: 6, packets: 0, bytes: 0 },
 });
@@ -55,6 +57,11 @@ test('a filter lets through the flows that match every field', async (t) => {
     [{ replyDst: '198.51.100.0/28' }, 'tcp ping'],
     [{ replyDst: '10.0.0.2' }, ''],
     [{ replyDst: '2001:db8::/32' }, 'ipv6'],
+    [{ mark: '5' }, 'ipv6'],
+    [{ mark: '0x4/4' }, 'ipv6'],
+    [{ mark: '0/0x2' }, 'tcp ping ipv6'],
+    [{ zone: '7' }, 'ipv6'],
+    [{ zone: '0' }, 'tcp ping'],
     [{ state: 'ESTABLISHED' }, 'tcp'],
     [{ state: 'established,syn_sent' }, 'tcp ipv6'],
     [{ state: 'TIME_WAIT', proto: 'tcp' }, ''],
@@ -143,4 +150,13 @@ test('families have several names', async (t) => {
 test('a filter without fields is empty', async (t) => {
   t.ok(isEmptyFilter(parseFilter({})));
   t.notOk(isEmptyFilter(parseFilter({ iface: 'eth0' })));
+});
+
+test('marks and zones that are none are refused by the name of their flag', async (t) => {
+  for (const text of [{ mark: 'x' }, { mark: '1/2/3' }, { mark: '4294967296' }, { mark: '1/' }]) {
+    t.throws(() => parseFilter(text), { message: /^--mark: expected / }, JSON.stringify(text));
+  }
+  for (const zone of ['65536', '-1', ''])
+    t.throws(() => parseFilter({ zone }), { message: /^--zone: expected / });
+  t.equal(mappingPredicate(parseFilter({ zone: '0' }))(exampleMapping()), false, 'a mapping has no zone');
 });

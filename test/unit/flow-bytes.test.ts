@@ -182,6 +182,8 @@ const FILTERS: FilterText[] = [
   { state: 'NONE,COOKIE_WAIT,CLOSED', proto: '132' },
   { proto: 'tcp', state: 'SYN_SENT,TIME_WAIT', iface: 'eth0' },
   { iface: 'if4' },
+  { mark: '0x2/0x6' },
+  { mark: '3', zone: '1' },
   { sport: '0-3', dport: '0-65535' },
 ];
 
@@ -207,6 +209,8 @@ test('filters say the same of bytes and of the flow decoded from them', async (t
       proto,
       state: Math.floor(rand() * 12),
       ifindex: Math.floor(rand() * 5),
+      mark: Math.floor(rand() * 8),
+      zone: Math.floor(rand() * 2),
     });
     const flow = decodeFlow(raw, nowTicks(), NAMES);
     for (const [text, filter] of filters) {
