@@ -317,7 +317,7 @@ const BAD: Record<string, [text: string, line: string]> = {
   ],
   'a relative event file': [
     'events: [{file: e.jsonl}]',
-    ':1:17: events[0].file: expected an absolute path, got "e.jsonl"',
+    ':1:17: events[0].file: expected an absolute path or stdout, got "e.jsonl"',
   ],
   'an event file twice': [
     'events: [{file: /e}, {file: /e}]',
