@@ -96,7 +96,7 @@ inline_ void event_send_to(struct __sk_buff *skb, struct event *e, __u32 reader,
 	if (!r || !event_matches(e, r, v6))
 		return;
 	count = bpf_map_lookup_elem(&event_counts, &reader);
-	buffer = bpf_map_lookup_elem(&event_buffers, &reader);
+	buffer = bpf_map_lookup_elem(&event_reader_buffers, &reader);
 	if (!count || !buffer)
 		return;
 	e->sequence = event_number(count);

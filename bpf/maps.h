@@ -248,7 +248,10 @@ struct {
 	__type(value, struct event_reader);
 } event_readers SEC(".maps");
 
-/* Each reader's own buffer, which it puts here and takes away. */
+/*
+ * Each reader's own buffer, which it puts here and takes away. libbpf calls the map inside as this one with
+ * ".inner" behind it, cut to 15 bytes: before 5.3 the kernel takes no dot, which so long a name keeps out.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, EVENT_READERS);
@@ -266,7 +269,7 @@ struct {
 		__uint(value_size, 4);
 #endif
 		});
-} event_buffers SEC(".maps");
+} event_reader_buffers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

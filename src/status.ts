@@ -97,7 +97,7 @@ function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
     case 'nat_rules':
       return datapath.settings.ruleCount;
     case 'event_readers':
-    case 'event_buffers':
+    case 'event_reader_buffers':
       return readerCount(datapath);
     case 'calls':
       return 2 * Object.keys(Call).length;

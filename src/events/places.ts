@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * The places at which events are listened to: MAX_READERS of a pin path. A place has a bit in settings.events under
- * each type that its reader wants, a filter in event_readers, a buffer in event_buffers, and a lock file, which the
+ * each type that its reader wants, a filter in event_readers, a buffer in event_reader_buffers, and a lock file, which the
  * reader holds: the kernel lets go of it when the reader dies, however it dies, and then the place is anybody's.
  */
 import type { FileLock } from 'libbpf-ts';
@@ -47,7 +47,7 @@ export function occupy(
 ): void {
   const { maps } = datapath;
   maps.event_readers.set(number, filter);
-  maps.event_buffers.set(number, buffer.fd);
+  maps.event_reader_buffers.set(number, buffer.fd);
   // last: it is what programs look at first
   setTypes(datapath, number, types);
 }
@@ -56,7 +56,7 @@ export function occupy(
 export function clearPlace(datapath: Datapath, number: number): void {
   const { maps } = datapath;
   setTypes(datapath, number, []);
-  maps.event_buffers.delete(number);
+  maps.event_reader_buffers.delete(number);
   const cpus = maps.event_counts.getPerCpu(number) ?? [];
   maps.event_counts.setPerCpu(
     number,

@@ -2937,10 +2937,15 @@ export const maps: {
   readonly counters: MapLayout<number, bigint>;
   /** C: event_allowances: percpu_array, u32 → struct event_allowance. */
   readonly event_allowances: MapLayout<number, EventAllowance>;
-  /** Each reader's own buffer, which it puts here and takes away. (C: event_buffers: array_of_maps, u32 → u32) */
-  readonly event_buffers: MapLayout<number, number>;
   /** C: event_counts: percpu_array, u32 → struct event_count. */
   readonly event_counts: MapLayout<number, EventCount>;
+  /**
+   * Each reader's own buffer, which it puts here and takes away. libbpf calls the map inside as this one with
+   * ".inner" behind it, cut to 15 bytes: before 5.3 the kernel takes no dot, which so long a name keeps out.
+   *
+   * C: event_reader_buffers: array_of_maps, u32 → u32.
+   */
+  readonly event_reader_buffers: MapLayout<number, number>;
   /** Who listens to events, by the bit in settings.events. (C: event_readers: array, u32 → struct event_reader) */
   readonly event_readers: MapLayout<number, EventReader>;
   /** Destinations that are never source-translated. (C: exempt4: lpm_trie, struct exempt4_key → u32) */
@@ -3025,14 +3030,6 @@ export const maps: {
     key: u32Codec,
     value: eventAllowanceCodec,
   },
-  event_buffers: {
-    name: 'event_buffers',
-    type: 'array_of_maps',
-    maxEntries: 8,
-    flags: 0,
-    key: u32Codec,
-    value: u32Codec,
-  },
   event_counts: {
     name: 'event_counts',
     type: 'percpu_array',
@@ -3040,6 +3037,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: eventCountCodec,
+  },
+  event_reader_buffers: {
+    name: 'event_reader_buffers',
+    type: 'array_of_maps',
+    maxEntries: 8,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
   },
   event_readers: {
     name: 'event_readers',

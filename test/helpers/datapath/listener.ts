@@ -34,11 +34,11 @@ export class Listener {
     const nothing = counts.getPerCpu(place)!.map(() => ({ sequence: 0n, lost: 0n }));
     counts.setPerCpu(place, nothing);
     datapath.map(maps.event_readers).set(place, kernelFilter(filter));
-    datapath.map(maps.event_buffers).set(place, this.#buffer.map.fd);
+    datapath.map(maps.event_reader_buffers).set(place, this.#buffer.map.fd);
     this.#wants(types);
     t.teardown(() => {
       this.#wants([]);
-      datapath.map(maps.event_buffers).delete(place);
+      datapath.map(maps.event_reader_buffers).delete(place);
       this.#buffer.close();
     });
   }
