@@ -223,6 +223,7 @@ test('status has the fields of the contract', async (t) => {
     'pinPath',
     'interfaces',
     'maps',
+    'refusals',
     'timeouts',
     'features',
     'missing',
