@@ -16,6 +16,8 @@ const FIELDS = [
   'seq',
   'ack',
   'hits',
+  'ports',
+  'clients',
 ] as const;
 
 export type BenchRequest = Record<(typeof FIELDS)[number], number>;
@@ -33,6 +35,8 @@ const DEFAULTS: BenchRequest = {
   seq: 0,
   ack: 0,
   hits: 0,
+  ports: 50_000,
+  clients: 0,
 };
 
 const KEY = Buffer.alloc(4);

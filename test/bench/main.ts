@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // `make bench`: measures, and prints tables in markdown. Figures are of this machine and this run; compare
-// rows of one table, not tables of two runs.
+// rows of one table, not tables of two runs. --before measures the object files of another build beside this
+// one's.
 //
-//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|cli]
+//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|new|cli] [--before DIR]
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
@@ -11,7 +12,8 @@ import { type CommandCost, measureCommand } from './cli-cost.js';
 import { FullTable } from './full-table.js';
 import { machineFacts } from './machine.js';
 import { digits, percent, table } from './markdown.js';
-import { type CostRow, measurePackets } from './packet-cost.js';
+import { measureNewFlows, type NewFlowRow } from './new-flow-cost.js';
+import { type CostRow, measurePackets, ROW } from './packet-cost.js';
 import { summarize } from './statistics.js';
 
 const MILLION = 1_000_000;
@@ -22,19 +24,21 @@ const { values: options } = parseArgs({
     flavour: { type: 'string' },
     flows: { type: 'string', default: `1000,100000,${MILLION}` },
     only: { type: 'string' },
+    before: { type: 'string' },
   },
 });
 
 function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly number[]): void {
-  const made = rows.find(({ name }) => name === 'making the packet')!;
-  const bare = rows.find(({ name }) => name === 'parsing and one hash look-up')!;
-  const net = (row: CostRow, size: number): number =>
-    row.costs.get(size)!.median - made.costs.get(size)!.median;
+  const named = (name: string): CostRow => rows.find((row) => row.name === name)!;
+  const net = ({ costs, besides }: CostRow, size: number): number =>
+    costs.get(size)!.median - (besides ? named(besides).costs.get(size)!.median : 0);
   const cell = (row: CostRow, size: number): string => {
-    const { median, spread, readings } = row.costs.get(size)!;
-    const trust = readings > 1 ? ` ±${percent(spread)}` : '';
-    if (!row.name.startsWith('ctnat') && row !== bare) return `${digits(median)}${trust}`;
-    return `${digits(net(row, size))}${trust} (${digits(net(row, size) / net(bare, size), 2)}×)`;
+    const { spread } = row.costs.get(size)!;
+    const cost = `${digits(net(row, size))} ±${percent(spread)}`;
+    if (!row.besides) return cost;
+    const multiple = `${digits(net(row, size) / net(named(ROW.bare), size), 2)}×`;
+    const nat = row.tracked && `, NAT ${digits(net(row, size) / net(named(row.tracked), size))}×`;
+    return `${cost} (${multiple}${nat ?? ''})`;
   };
   const header = ['ns a packet', ...sizes.map((size) => `${size.toLocaleString('en')} flows`)];
   console.log(`\n## A packet's cost, flavour ${flavour}\n`);
@@ -45,7 +49,22 @@ function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly
     ),
   );
   console.log(
-    '\nLook-ups and ctnat without what making the packet costs; in brackets as multiples of parsing and one look-up.',
+    `\nParsing and looking up without "${ROW.made}", what a hook does without "${ROW.reached}". In brackets as ` +
+      'multiples of parsing and one look-up, and of the same packet of a flow that is not translated.',
+  );
+}
+
+function printNewFlows(flavour: string, rows: readonly NewFlowRow[]): void {
+  let tracked = 0;
+  console.log(`\n## A new flow's first packet, flavour ${flavour}\n`);
+  console.log(
+    table(
+      ['ns a packet', 'cost', 'to not translating'],
+      rows.map(({ name, cost: { median, spread } }) => {
+        if (name.endsWith('not translated')) tracked = median;
+        return [name, `${digits(median)} ±${percent(spread)}`, `${digits(median / tracked)}×`];
+      }),
+    ),
   );
 }
 
@@ -92,8 +111,11 @@ async function main(): Promise<void> {
         .join('\n')}`,
     );
     const network = await enterRouter({ teardown: (step: () => unknown) => void undo.push(step) } as never);
-    if (options.only !== 'cli') printPackets(flavour, measurePackets(network, flavour, sizes), sizes);
-    if (options.only !== 'packets') await printCli(network);
+    const wants = (part: string): boolean => options.only === undefined || options.only === part;
+    if (wants('packets'))
+      printPackets(flavour, measurePackets(network, flavour, sizes, options.before), sizes);
+    if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour));
+    if (wants('cli')) await printCli(network);
   } finally {
     for (const step of undo.reverse()) await step();
   }

@@ -62,7 +62,7 @@ export class Datapath {
 
   /** Loads a flavour's object and a way to its hooks, for a router that this process is in. */
   static open(flavour: string, network: Network): Datapath {
-    const object = loadDatapath(flavour, FLOWS);
+    const object = loadDatapath(flavour, { flows4: FLOWS, flows6: FLOWS });
     try {
       return new Datapath(network, flavour, object, openStepper(network, object));
     } catch (error) {

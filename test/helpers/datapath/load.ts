@@ -6,7 +6,8 @@ import { BpfObject, TypedMap, u32 } from 'libbpf-ts';
 import { Call } from '../../../src/generated/layouts.gen.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
-const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
+/** Folder of the build's object files. */
+export const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
 
 /** Every flavour that was built, or those that CTNAT_FLAVOURS names. */
 export function flavours(): string[] {
@@ -16,18 +17,27 @@ export function flavours(): string[] {
 }
 
 /** Opens an object file that the build makes. @throws if it was not built */
-export function openBuilt(path: string): BpfObject {
-  const file = `${OBJECTS}/${path}`;
+export function openBuilt(path: string, objects = OBJECTS): BpfObject {
+  const file = `${objects}/${path}`;
   if (!existsSync(file))
     throw new Error(`Cannot test the datapath: ${file} was not built (run "make build")`);
   return BpfObject.open(file);
 }
 
-/** Loads a flavour with room for so many flows of each family. The caller closes it. */
-export function loadDatapath(flavour: string, flows: number): BpfObject {
-  const object = openBuilt(`${flavour}/ctnat.bpf.o`);
-  for (const name of ['flows4', 'flows6']) object.map(name).setMaxEntries(flows);
-  for (const name of ['tuples4', 'tuples6']) object.map(name).setMaxEntries(flows * 4);
+export interface DatapathSize {
+  /** Room for so many flows of each family. */
+  flows4: number;
+  flows6: number;
+  objects?: string;
+}
+
+/** Loads a flavour, sized as attaching sizes it. The caller closes it. */
+export function loadDatapath(flavour: string, { flows4, flows6, objects }: DatapathSize): BpfObject {
+  const object = openBuilt(`${flavour}/ctnat.bpf.o`, objects);
+  object.map('flows4').setMaxEntries(flows4);
+  object.map('flows6').setMaxEntries(flows6);
+  object.map('tuples4').setMaxEntries(flows4 * 2);
+  object.map('tuples6').setMaxEntries(flows6 * 2);
   object.load();
   const calls = new TypedMap(object.map('calls').map, u32, u32);
   for (const [name, index] of Object.entries(Call)) {
