@@ -49,6 +49,25 @@ inline_ void flow_count(struct flow *f, enum ct_dir dir, __u32 bytes)
 }
 
 /*
+ * The timeout (enum ct_timeout) that a packet of a protocol without states gives, and in *gains the status
+ * bits that the flow has then. `which`: the protocol's, as proto_timeout() has it.
+ */
+inline_ __u32 talk_judge(const struct flow *f, __u8 proto, __u32 which, enum ct_dir dir, __u32 now,
+			 __u16 *gains)
+{
+	*gains = 0;
+	if (!(f->status & CT_SEEN_REPLY)) {
+		if (dir == CT_DIR_REPLY)
+			*gains = CT_SEEN_REPLY;
+	} else if (proto == IPPROTO_GRE ||
+		   (which == CT_TIMEOUT_UDP && !tick_before(now, f->created + UDP_STREAM_TICKS))) {
+		*gains = CT_ASSURED;
+		which += 1; /* the stream's stands behind */
+	}
+	return which;
+}
+
+/*
  * Lets the flow see the packet. TRACK_OK: state, status, deadline and counters are up to date. Followers
  * are counted and prolong; what their headers would say of TCP nobody knows.
  */
@@ -56,6 +75,7 @@ inline_ enum track flow_track(struct __sk_buff *skb, struct flow *f, const struc
 			      __u32 now, const struct settings *s)
 {
 	__u32 which;
+	__u16 gains;
 
 	if (p->proto == IPPROTO_TCP) {
 		if (!(p->flags & PACKET_FOLLOWER)) {
@@ -72,14 +92,8 @@ inline_ enum track flow_track(struct __sk_buff *skb, struct flow *f, const struc
 	} else {
 		which = proto_timeout(p->proto);
 		blur(which, s->zero);
-		if (!(f->status & CT_SEEN_REPLY)) {
-			if (dir == CT_DIR_REPLY)
-				flow_set_status(f, CT_SEEN_REPLY);
-		} else if (p->proto == IPPROTO_GRE ||
-			   (which == CT_TIMEOUT_UDP && !tick_before(now, f->created + UDP_STREAM_TICKS))) {
-			which += 1; /* the stream's stands behind */
-			flow_set_status(f, CT_ASSURED);
-		}
+		which = talk_judge(f, p->proto, which, dir, now, &gains);
+		flow_set_status(f, gains);
 		blur(which, s->zero);
 		flow_prolong(f, now + timeout_of(s, which));
 	}

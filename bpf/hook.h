@@ -8,6 +8,7 @@
 
 #include "calls.h"
 #include "conntrack.h"
+#include "fast.h"
 #include "fragments.h"
 #include "translate.h"
 #include "verdict.h"
@@ -233,7 +234,10 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }
 
-/* Where a hook's walk begins. An interface without a link header (l2 = 0) begins here as well. */
+/*
+ * Where a hook's walk begins: most packets end in the short way (fast.h), the others go on in a program of
+ * their own. `l2` is 0 on an interface without a link header.
+ */
 inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper)
 {
 	int verdict;
@@ -243,8 +247,9 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 	if (!frame_is_ours(skb, at, &verdict))
 		return verdict;
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
-		if (l2 == ETH_HLEN && !upper)
-			return hook(skb, at, false, ETH_HLEN, false, false, false);
+		verdict = fast4(skb, at, l2, upper);
+		if (likely(verdict != FAST_NOT))
+			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
 		hop_go(skb, call_again(at, false), false);
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);

@@ -83,6 +83,29 @@ struct packet {
 	__u8 tcp_header; /* bytes, options included */
 };
 
+/*
+ * Where the linear part begins and ends. By instruction, because the compiler takes the 32 bits that the
+ * context is said to hold for a number and may shift it, and the verifier takes it for the pointer that it
+ * is.
+ */
+inline_ void *packet_begin(const struct __sk_buff *skb)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(skb), "i"(offsetof(struct __sk_buff, data)));
+	return at;
+}
+
+inline_ void *packet_end(const struct __sk_buff *skb)
+{
+	void *at;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)"
+		     : "=r"(at)
+		     : "r"(skb), "i"(offsetof(struct __sk_buff, data_end)));
+	return at;
+}
+
 enum { PACKET_DIRECT_MAX = 4096 }; /* no header chain that is worth speed is longer */
 
 /* Reads n 32-bit words at an offset, from the linear part where they are there. False: the packet ends

@@ -236,6 +236,12 @@ inline_ __u64 tcp_scale_shift(const struct tcp_view *view)
 	return view->reply << 2;
 }
 
+/* The window of a segment that is no SYN, in bytes. */
+inline_ __u64 tcp_scaled(const struct tcp_view *view, __u64 window)
+{
+	return window << (view->track->scale >> tcp_scale_shift(view) & 0xf);
+}
+
 /* A sender begins (again) with this SYN. RFC 7323 section 2.2: windows scale only if both sides said so. */
 inline_ void tcp_sender_begin(const struct tcp_view *view, volatile struct tcp_segment *seg)
 {
@@ -345,8 +351,17 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_seg
 	return judged;
 }
 
+/* What an ACK's header says, all of it that tracking needs. */
+struct tcp_ack {
+	__u32 seq;
+	__u32 end;
+	__u32 ack;
+	__u32 sack;
+	__u16 window; /* as in the header */
+};
+
 /* Counts ACKs that repeat the flow's last one: neither side gets on. */
-inline_ void tcp_count_repetition(const struct tcp_view *view, volatile struct tcp_segment *seg)
+inline_ void tcp_count_repetition(const struct tcp_view *view, const struct tcp_ack *seg)
 {
 	struct tcp_track *track = view->track;
 	__u16 length = seg->end - seg->seq;
@@ -364,11 +379,68 @@ inline_ void tcp_count_repetition(const struct tcp_view *view, volatile struct t
 	track->retrans = 0;
 }
 
+enum tcp_place {
+	TCP_INSIDE,  /* of the window: acceptable */
+	TCP_BEHIND,  /* data or acknowledgement are old */
+	TCP_BEYOND,  /* it begins behind what the receiver allowed */
+	TCP_OUTSIDE, /* acknowledges what was never sent, or is old and beyond at once */
+};
+
 /*
- * Whether the segment is acceptable (RFC 9293 section 3.4) as far as one in the middle can tell, and what
- * is learnt from it. Four bounds: nothing beyond what the receiver allowed, no acknowledgement of what was
- * never sent, and neither of them too far behind. What lies behind can do no harm and is let through;
- * nothing is learnt from it.
+ * Where a segment lies to what is known (RFC 9293 section 3.4, as far as one in the middle can tell). Four
+ * bounds: nothing beyond what the receiver allowed, no acknowledgement of what was never sent, and neither of
+ * them too far behind.
+ */
+inline_ enum tcp_place tcp_place(const struct tcp_view *view, __u32 seq, __u32 end, __u32 sack)
+{
+	const struct tcp_sender *sender = view->sender, *receiver = view->receiver;
+	__u32 edge = sender->maxwin;
+
+	if (seq_after(sack, receiver->end))
+		return TCP_OUTSIDE;
+	if (edge < TCP_STALE_ACK_MIN)
+		edge = TCP_STALE_ACK_MIN;
+	if ((receiver->maxwin && seq_before((__u64)end + receiver->maxwin, sender->end)) ||
+	    seq_before((__u64)sack + edge, receiver->end))
+		return seq_after(seq, sender->maxend) ? TCP_OUTSIDE : TCP_BEHIND;
+	return seq_after(seq, sender->maxend) ? TCP_BEYOND : TCP_INSIDE;
+}
+
+/* What a segment inside the window says. `window` is scaled; `acks`: it has the ACK bit. */
+inline_ void tcp_learn(const struct tcp_view *view, const struct tcp_ack *seg, __u64 window, bool acks)
+{
+	struct tcp_sender *sender = view->sender, *receiver = view->receiver;
+	__u32 edge;
+
+	/* What the sender said: the window counts from the acknowledgement, SACKed data lies inside it. */
+	edge = window + (seg->sack - seg->ack);
+	if (sender->maxwin < edge)
+		sender->maxwin = edge;
+	if (seq_after(seg->end, sender->end)) {
+		sender->end = seg->end;
+		*tcp_unacked_of(view->sender) = 1;
+	}
+	if (acks &&
+	    (!(*tcp_flags_of(view->sender) & TCP_SENDER_ACKED) || seq_after(seg->ack, sender->maxack))) {
+		sender->maxack = seg->ack;
+		*tcp_flags_of(view->sender) |= TCP_SENDER_ACKED;
+	}
+	/* What that means for the receiver. */
+	if (receiver->maxwin && seq_after(seg->end, sender->maxend))
+		receiver->maxwin += seg->end - sender->maxend;
+	edge = seg->sack + window;
+	if (!seq_before(edge, receiver->maxend)) {
+		if (!window)
+			edge++;
+		receiver->maxend = edge;
+	}
+	if (seg->ack == receiver->end)
+		*tcp_unacked_of(view->receiver) = 0;
+}
+
+/*
+ * Whether the segment is acceptable, and what is learnt from it. What lies behind can do no harm and is let
+ * through; nothing is learnt from it.
  */
 inline_ enum tcp_verdict tcp_check_window(const struct tcp_view *view, volatile struct tcp_segment *seg,
 					  __u32 state, __u32 settings_flags)
@@ -376,7 +448,8 @@ inline_ enum tcp_verdict tcp_check_window(const struct tcp_view *view, volatile 
 	struct tcp_sender *sender = view->sender, *receiver = view->receiver;
 	enum tcp_verdict verdict = TCP_VERDICT_IGNORE;
 	__u64 window = seg->window;
-	__u32 edge;
+	enum tcp_place place;
+	struct tcp_ack at;
 
 	if (!(*tcp_flags_of(view->receiver) & TCP_SENDER_SACKS))
 		seg->sack = seg->ack;
@@ -388,7 +461,7 @@ inline_ enum tcp_verdict tcp_check_window(const struct tcp_view *view, volatile 
 				return TCP_VERDICT_ACCEPT; /* simultaneous open */
 		}
 	} else {
-		window <<= view->track->scale >> tcp_scale_shift(view) & 0xf;
+		window = tcp_scaled(view, window);
 		if (!sender->maxwin) {
 			/* the first of this side in a flow that was picked up: begin with what it says */
 			sender->end = seg->end;
@@ -411,55 +484,26 @@ inline_ enum tcp_verdict tcp_check_window(const struct tcp_view *view, volatile 
 	if (!(seg->flags & TCP_ACK))
 		seg->ack = seg->sack = receiver->end;
 
-	if (seq_after(seg->sack, receiver->end))
+	at = (struct tcp_ack){seg->seq, seg->end, seg->ack, seg->sack, seg->window};
+	place = tcp_place(view, at.seq, at.end, at.sack);
+	if (place == TCP_OUTSIDE)
 		goto out;
-	edge = sender->maxwin;
-	if (edge < TCP_STALE_ACK_MIN)
-		edge = TCP_STALE_ACK_MIN;
-	if ((receiver->maxwin && seq_before((__u64)seg->end + receiver->maxwin, sender->end)) ||
-	    seq_before((__u64)seg->sack + edge, receiver->end)) {
-		if (!seq_after(seg->seq, sender->maxend))
-			goto ignore;
-		goto out;
-	}
-	if (seq_after(seg->seq, sender->maxend)) {
+	if (place == TCP_BEHIND)
+		goto ignore;
+	if (place == TCP_BEYOND) {
 		/*
 		 * Some TCPs send a little more than they may. If the receiver takes it, the acknowledgement
 		 * will come, and must find it sent.
 		 */
-		if ((__u32)(seg->end - sender->maxend + 1) > receiver->maxwin)
+		if ((__u32)(at.end - sender->maxend + 1) > receiver->maxwin)
 			goto out;
-		sender->end = seg->end;
+		sender->end = at.end;
 		*tcp_unacked_of(view->sender) = 1;
 		goto ignore;
 	}
-
-	/* What the sender said: the window counts from the acknowledgement, SACKed data lies inside it. */
-	edge = window + (seg->sack - seg->ack);
-	if (sender->maxwin < edge)
-		sender->maxwin = edge;
-	if (seq_after(seg->end, sender->end)) {
-		sender->end = seg->end;
-		*tcp_unacked_of(view->sender) = 1;
-	}
-	if (seg->flags & TCP_ACK &&
-	    (!(*tcp_flags_of(view->sender) & TCP_SENDER_ACKED) || seq_after(seg->ack, sender->maxack))) {
-		sender->maxack = seg->ack;
-		*tcp_flags_of(view->sender) |= TCP_SENDER_ACKED;
-	}
-	/* What that means for the receiver. */
-	if (receiver->maxwin && seq_after(seg->end, sender->maxend))
-		receiver->maxwin += seg->end - sender->maxend;
-	edge = seg->sack + window;
-	if (!seq_before(edge, receiver->maxend)) {
-		if (!window)
-			edge++;
-		receiver->maxend = edge;
-	}
-	if (seg->ack == receiver->end)
-		*tcp_unacked_of(view->receiver) = 0;
+	tcp_learn(view, &at, window, seg->flags & TCP_ACK);
 	if ((seg->flags & TCP_KIND_MASK) == TCP_ACK)
-		tcp_count_repetition(view, seg);
+		tcp_count_repetition(view, &at);
 	return TCP_VERDICT_ACCEPT;
 
 out:
@@ -682,6 +726,32 @@ ignore:
 	result->verdict = TCP_VERDICT_IGNORE;
 	if (reply)
 		result->status = CT_SEEN_REPLY;
+}
+
+/*
+ * The usual case by itself: an ACK (with or without PSH, ECE, CWR) inside the window of a connection that
+ * stands, with no option that says anything. Does exactly what tcp_track_segment does then, whose state stays
+ * ESTABLISHED and whose status gains nothing. Returns the timeout in ticks, 0 where it is another case:
+ * nothing is changed then, and tcp_track_segment is to judge.
+ */
+inline_ __u32 tcp_track_usual(struct flow *flow, const struct tcp_ack *seg, __u32 flags, __u64 reply,
+			      const struct settings *settings)
+{
+	const __u32 stands = CT_SEEN_REPLY | CT_ASSURED;
+	struct tcp_track *track = &flow->tcp;
+	struct tcp_view view;
+
+	if ((flags & (TCP_KIND_MASK | TCP_URG)) != TCP_ACK || read_once(flow->state) != CT_TCP_ESTABLISHED ||
+	    (read_once(flow->status) & stands) != stands)
+		return 0;
+	tcp_view_set(&view, track, reply);
+	if (!view.sender->maxwin || !view.receiver->maxwin ||
+	    tcp_place(&view, seg->seq, seg->end, seg->sack) != TCP_INSIDE)
+		return 0;
+	tcp_learn(&view, seg, tcp_scaled(&view, seg->window), true);
+	tcp_count_repetition(&view, seg);
+	track->last_kind = TCP_ACK | reply << 7;
+	return tcp_timeout(track, CT_TCP_ESTABLISHED, flags, settings);
 }
 
 #endif

@@ -13,18 +13,24 @@ export const FLAVOURS = [
   { name: 'floor', cpu: 'v2', needs: [] },
   /** 5.3: bounded loops and global data. */
   { name: 'v5_3', cpu: 'v3', defines: { CTNAT_LOOPS: true }, needs: ['jmp32', 'global-data', 'loops'] },
-  /** 5.8: events go through the ring buffer. */
+  /** 5.8: events go through the ring buffer; a packet tells whether it is to be segmented (5.7). */
   {
     name: 'v5_8',
     cpu: 'v3',
-    defines: { CTNAT_LOOPS: true, CTNAT_RINGBUF: true },
+    defines: { CTNAT_LOOPS: true, CTNAT_RINGBUF: true, CTNAT_GSO_SIZE: true },
     needs: ['jmp32', 'global-data', 'loops', 'ringbuf'],
   },
   /** 5.13: the coarse clock, and atomic additions that say what was there before. */
   {
     name: 'v5_13',
     cpu: 'v3',
-    defines: { CTNAT_LOOPS: true, CTNAT_RINGBUF: true, CTNAT_COARSE_CLOCK: true, CTNAT_FETCH: true },
+    defines: {
+      CTNAT_LOOPS: true,
+      CTNAT_RINGBUF: true,
+      CTNAT_GSO_SIZE: true,
+      CTNAT_COARSE_CLOCK: true,
+      CTNAT_FETCH: true,
+    },
     needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics'],
   },
 ] as const satisfies readonly DatapathFlavour[];

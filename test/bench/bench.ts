@@ -4,9 +4,9 @@ import type { BpfObject } from 'libbpf-ts';
 import { TypedMap, u32 } from 'libbpf-ts';
 import { CtStatus, FLOW, maps } from '../../src/generated/layouts.gen.js';
 import { loadDatapath, OBJECTS, openBuilt } from '../helpers/datapath/load.js';
-import type { Network } from '../helpers/datapath/step.js';
 import { iface, settings } from '../helpers/datapath/settings.js';
 import { skbContext } from '../helpers/datapath/skb-context.js';
+import type { Network } from '../helpers/datapath/step.js';
 import { bytes, CLIENT, frame, ip4Bytes, ROUTER_WAN, SERVER, tcp, udp } from '../helpers/packet.js';
 import { type BenchRequest, readRequest, writeRequest } from './bench-request.js';
 

@@ -13,6 +13,7 @@ import {
   SweepMode,
 } from '../../src/generated/layouts.gen.js';
 import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
+import { closeLongWay, type Hooks, openHooks, type Way } from './datapath/hooks.js';
 import { loadDatapath } from './datapath/load.js';
 import { enterRouter } from './datapath/network.js';
 import {
@@ -51,20 +52,22 @@ export class Datapath {
   readonly network: Network;
   readonly flavour: string;
   readonly #object: BpfObject;
+  readonly #hooks: Hooks;
   readonly #stepper: Stepper;
 
-  private constructor(network: Network, flavour: string, object: BpfObject, stepper: Stepper) {
+  private constructor(network: Network, flavour: string, object: BpfObject, hooks: Hooks) {
     this.network = network;
     this.flavour = flavour;
     this.#object = object;
-    this.#stepper = stepper;
+    this.#hooks = hooks;
+    this.#stepper = openStepper(network, hooks);
   }
 
   /** Loads a flavour's object and a way to its hooks, for a router that this process is in. */
-  static open(flavour: string, network: Network): Datapath {
+  static open(flavour: string, network: Network, way: Way = 'any'): Datapath {
     const object = loadDatapath(flavour, { flows4: FLOWS, flows6: FLOWS });
     try {
-      return new Datapath(network, flavour, object, openStepper(network, object));
+      return new Datapath(network, flavour, object, openHooks(object, way));
     } catch (error) {
       object.close();
       throw error;
@@ -72,14 +75,15 @@ export class Datapath {
   }
 
   /** As open(); the test's end unloads it. */
-  static async load(t: Test, flavour: string, network?: Network): Promise<Datapath> {
-    const datapath = Datapath.open(flavour, network ?? (await enterRouter(t)));
+  static async load(t: Test, flavour: string, network?: Network, way?: Way): Promise<Datapath> {
+    const datapath = Datapath.open(flavour, network ?? (await enterRouter(t)), way);
     t.teardown(() => datapath.close());
     return datapath;
   }
 
   close(): void {
     this.#stepper.close();
+    this.#hooks.close();
     this.#object.close();
   }
 
@@ -160,6 +164,11 @@ export class Datapath {
       found.push(family === 4 ? viewFlow4(slot, flow as never) : viewFlow6(slot, flow as never));
     }
     return found;
+  }
+
+  /** Takes the long way's programs away: what does not go the short way is dropped as DROP_INTERNAL. */
+  closeLongWay(): void {
+    closeLongWay(this.#object);
   }
 
   /** Entries of the tuple map: keys that lead to flows. */

@@ -139,6 +139,13 @@ t.test("Linux's own packetdrill situations", async (t) => {
   for (const situation of PACKETDRILL) t.equal(await play(tracker, situation), undefined, situation.name);
 });
 
+t.test('the short way takes the usual segments', async (t) => {
+  const usual = async (): Promise<number> => Number((await process.ask(['usual']))[0]);
+  const before = await usual();
+  for (const rule of PACKETDRILL) await play(tracker, rule);
+  t.ok((await usual()) > before);
+});
+
 t.test('a build by gcc with bounded loops agrees', async (t) => {
   const tracker = await startNative(Teardown.of(t), { compiler: 'gcc', flags: ['-DCTNAT_LOOPS'] });
   for (const rule of [...RULES, ...PACKETDRILL]) t.equal(await play(tracker, rule), undefined, rule.name);

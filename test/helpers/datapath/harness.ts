@@ -2,6 +2,7 @@
 // Packets in and out by BPF_PROG_TEST_RUN, by way of bpf/test/harness.bpf.c. Since Linux 5.10.
 import { type BpfObject, type BpfProgram, TypedMap, u32 } from 'libbpf-ts';
 import { HookDir } from '../../../src/generated/layouts.gen.js';
+import type { Hooks } from './hooks.js';
 import { openBuilt } from './load.js';
 import { readSkbContext, skbContext } from './skb-context.js';
 import { type Network, packVlan, type StepOptions, type StepResult, unpackVlan } from './step.js';
@@ -21,13 +22,13 @@ export class HarnessStepper implements Stepper {
   readonly #harness: BpfObject;
   readonly #step: BpfProgram;
 
-  constructor(datapath: BpfObject) {
+  constructor(datapathHooks: Hooks) {
     this.#harness = openBuilt('test/harness.bpf.o');
     this.#harness.load();
     this.#step = this.#harness.program('harness_step');
     const hooks = new TypedMap(this.#harness.map('hooks').map, u32, u32);
-    hooks.set(HookDir.INGRESS, datapath.program('ct_ingress').fd);
-    hooks.set(HookDir.EGRESS, datapath.program('ct_egress').fd);
+    hooks.set(HookDir.INGRESS, datapathHooks.fds[HookDir.INGRESS]);
+    hooks.set(HookDir.EGRESS, datapathHooks.fds[HookDir.EGRESS]);
   }
 
   /** @throws VerifierError where the kernel does not take it: before 5.10 */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // How a packet gets to one hook of the datapath and back: by a test run where the kernel can do that (harness.ts),
 // over a real interface where it can not (wire.ts).
-import { type BpfObject, feature } from 'libbpf-ts';
+import { feature } from 'libbpf-ts';
 import { HarnessStepper } from './harness.js';
+import type { Hooks } from './hooks.js';
 import type { Network, StepOptions, StepResult } from './step.js';
 import { WireStepper } from './wire.js';
 
@@ -42,6 +43,6 @@ function probe(): StepperKind {
 }
 
 /** Leads to the hooks of a loaded datapath. The caller closes it. */
-export function openStepper(network: Network, datapath: BpfObject): Stepper {
-  return stepperKind() === 'harness' ? new HarnessStepper(datapath) : new WireStepper(network, datapath);
+export function openStepper(network: Network, hooks: Hooks): Stepper {
+  return stepperKind() === 'harness' ? new HarnessStepper(hooks) : new WireStepper(network, hooks);
 }

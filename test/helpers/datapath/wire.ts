@@ -13,6 +13,7 @@ import {
 } from 'libbpf-ts';
 import { HookDir } from '../../../src/generated/layouts.gen.js';
 import { slowly } from '../wait.js';
+import type { Hooks } from './hooks.js';
 import { openBuilt } from './load.js';
 import { type Network, packVlan, type StepOptions, type StepResult, unpackVlan } from './step.js';
 import type { Stepper } from './stepper.js';
@@ -34,7 +35,7 @@ export class WireStepper implements Stepper {
   readonly #undo: (() => void)[] = [];
   #sequence = 0;
 
-  constructor(network: Network, datapath: BpfObject) {
+  constructor(network: Network, datapathHooks: Hooks) {
     const wire = openBuilt('test/wire.bpf.o');
     this.#wire = wire;
     wire.load();
@@ -42,8 +43,8 @@ export class WireStepper implements Stepper {
     this.#request = wire.map('request').map;
     this.#answer = wire.map('answer').map;
     const hooks = new TypedMap(wire.map('hooks').map, u32, u32);
-    hooks.set(HookDir.INGRESS, datapath.program('ct_ingress').fd);
-    hooks.set(HookDir.EGRESS, datapath.program('ct_egress').fd);
+    hooks.set(HookDir.INGRESS, datapathHooks.fds[HookDir.INGRESS]);
+    hooks.set(HookDir.EGRESS, datapathHooks.fds[HookDir.EGRESS]);
     for (const name of NAMES) this.#attach(network[name]);
   }
 

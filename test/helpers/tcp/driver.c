@@ -7,6 +7,7 @@
  *   next STATE FLAGS REPLY        -> the transition table's digit
  *   valid FLAGS                   -> 0 or 1
  *   options ACK HEX               -> scale, flags and SACK edge
+ *   usual                         -> how many segments tcp_track_usual took
  *   put STATE STATUS FILL         an entry begun by side a, in this state, every byte of its track FILL  ->
  * ok
  */
@@ -20,6 +21,7 @@ static const double TICKS_PER_SECOND = 1e9 / (1 << TICK_SHIFT);
 static struct settings settings;
 static struct flow flow;
 static char origin; /* side that began the connection, 0: there is none */
+static unsigned usual_count;
 
 static uint32_t ticks(double seconds)
 {
@@ -74,14 +76,43 @@ static const char *begin(const struct line_segment *line)
 	return "new";
 }
 
+/* The short way for the segment, where its options let it be tried: 0, it is not for this, or the timeout. */
+static __u32 follow_usual(struct flow *usual, const struct line_segment *line, const struct tcp_segment *seg)
+{
+	struct tcp_ack ack = {seg->seq, line->seq + line->payload, seg->ack, seg->ack, seg->window};
+	__u32 first = 0;
+
+	memcpy(&first, line->options, line->options_length < 4 ? line->options_length : 4);
+	if (!tcp_options_are_plain(line->options_length, first))
+		return 0;
+	return tcp_track_usual(usual, &ack, seg->flags, seg->dir, &settings);
+}
+
+/* Whether the short way has done what the whole machine did, or has left it all to that. */
+static bool usual_agrees(const struct flow *before, const struct flow *usual, __u32 timeout,
+			 const struct tcp_result *result)
+{
+	if (!timeout)
+		return !memcmp(before, usual, sizeof(*before));
+	usual_count++;
+	return !memcmp(&usual->tcp, &flow.tcp, sizeof(flow.tcp)) && result->verdict == TCP_VERDICT_ACCEPT &&
+	       result->state == before->state && !(result->status & ~before->status) &&
+	       result->timeout == (before->status & CT_FIXED_TIMEOUT ? 0 : timeout);
+}
+
 static const char *follow(const struct line_segment *line)
 {
 	const char *class = flow.status & CT_SEEN_REPLY || line->side != origin ? "established" : "new";
+	struct flow before = flow, usual = flow;
 	struct tcp_segment seg;
 	struct tcp_result result;
+	__u32 timeout;
 
 	segment_of(line, &seg);
+	timeout = follow_usual(&usual, line, &seg);
 	tcp_track_segment(&flow, &seg, flow.deadline, &settings, &result);
+	if (!usual_agrees(&before, &usual, timeout, &result))
+		return "the-short-way-differs";
 	if (result.timeout)
 		flow.deadline = result.timeout;
 	flow.status |= result.status;
@@ -186,6 +217,8 @@ int main(void)
 			if (!(flow.status & CT_FIXED_TIMEOUT))
 				flow.deadline = ticks(number);
 			puts(origin && !(flow.status & CT_FIXED_TIMEOUT) ? "ok" : "none");
+		} else if (!strcmp(line, "usual\n")) {
+			printf("%u\n", usual_count);
 		} else if (!strcmp(line, "sync\n")) {
 			puts("ok");
 			fflush(stdout);
