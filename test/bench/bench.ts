@@ -63,7 +63,7 @@ export class Bench {
   constructor(network: Network, { flavour, translates, objects = OBJECTS }: BenchOptions) {
     this.#network = network;
     this.#outside = translates ? ip4Bytes(ROUTER_WAN.ip4).readUInt32LE(0) : 0;
-    this.#datapath = loadDatapath(flavour, { flows4: SLOTS, flows6: 16, objects });
+    this.#datapath = loadDatapath(flavour, SLOTS, { flows6: 16, objects });
     this.#bench = openBuilt('test/bench.bpf.o');
     this.#bench.load();
     const hooks = new TypedMap(this.#bench.map('hooks').map, u32, u32);

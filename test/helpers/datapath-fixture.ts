@@ -65,7 +65,7 @@ export class Datapath {
 
   /** Loads a flavour's object and a way to its hooks, for a router that this process is in. */
   static open(flavour: string, network: Network, way: Way = 'any'): Datapath {
-    const object = loadDatapath(flavour, { flows4: FLOWS, flows6: FLOWS });
+    const object = loadDatapath(flavour, FLOWS);
     try {
       return new Datapath(network, flavour, object, openHooks(object, way));
     } catch (error) {

@@ -95,7 +95,7 @@ export class Crowd {
 
   constructor(setup: CrowdSetup) {
     this.#outside = setup.plain ? 0 : ip4Bytes(ROUTER_WAN.ip4).readUInt32LE(0);
-    this.#datapath = loadDatapath(setup.flavour, { flows4: setup.slots, flows6: setup.slots });
+    this.#datapath = loadDatapath(setup.flavour, setup.slots);
     this.#bench.load();
     const hooks = new TypedMap(this.#bench.map('hooks').map, u32, u32);
     hooks.set(HookDir.INGRESS, this.#datapath.program('ct_ingress').fd);

@@ -24,19 +24,20 @@ export function openBuilt(path: string, objects = OBJECTS): BpfObject {
   return BpfObject.open(file);
 }
 
-export interface DatapathSize {
-  /** Room for so many flows of each family. */
-  flows4: number;
-  flows6: number;
+export interface DatapathOptions {
+  /** Room for so many flows of IPv6, if it is another. */
+  flows6?: number;
+  /** Folder of the object files; left out: those of the last build. */
   objects?: string;
 }
 
-/** Loads a flavour, sized as attaching sizes it. The caller closes it. */
-export function loadDatapath(flavour: string, { flows4, flows6, objects }: DatapathSize): BpfObject {
-  const object = openBuilt(`${flavour}/ctnat.bpf.o`, objects);
-  object.map('flows4').setMaxEntries(flows4);
+/** Loads a flavour with room for so many flows of each family, sized as attaching sizes it. The caller closes it. */
+export function loadDatapath(flavour: string, flows: number, options: DatapathOptions = {}): BpfObject {
+  const object = openBuilt(`${flavour}/ctnat.bpf.o`, options.objects);
+  const flows6 = options.flows6 ?? flows;
+  object.map('flows4').setMaxEntries(flows);
   object.map('flows6').setMaxEntries(flows6);
-  object.map('tuples4').setMaxEntries(flows4 * 2);
+  object.map('tuples4').setMaxEntries(flows * 2);
   object.map('tuples6').setMaxEntries(flows6 * 2);
   object.load();
   const calls = new TypedMap(object.map('calls').map, u32, u32);
