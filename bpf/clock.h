@@ -4,11 +4,27 @@
 #define CTNAT_CLOCK_H
 
 #include "compiler.h"
+#include "maps.h"
 
+/*
+ * CTNAT_COARSE_CLOCK (5.11): the same clock as of the last timer tick, asked once a timer tick. To ask it
+ * costs as much as half a hash look-up, to read jiffies nothing. The answer and the jiffies that it belongs
+ * to are one word, so nobody sees half of it; two CPUs that find it out of date write the same. A word whose
+ * answer was got while jiffies moved on is right, too, or one timer tick old.
+ */
 inline_ __u32 clock_now(void)
 {
-#ifdef CTNAT_COARSE_CLOCK /* 5.11: the same clock as of the last timer tick, for less than half the price */
-	return bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+#ifdef CTNAT_COARSE_CLOCK
+	__u32 key = 0, jiffies = bpf_jiffies64(), tick;
+	struct clock_tick *kept = bpf_map_lookup_elem(&clock_ticks, &key);
+	__u64 word = kept ? read_once(kept->word) : 0;
+
+	if (likely(word && word >> 32 == jiffies))
+		return word;
+	tick = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+	if (kept)
+		write_once(kept->word, (__u64)jiffies << 32 | tick);
+	return tick;
 #else
 	return bpf_ktime_get_ns() >> TICK_SHIFT;
 #endif

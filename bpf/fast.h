@@ -159,6 +159,8 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 		f->packets[dir] += 1;
 		f->bytes[dir] += p.length;
 	}
+	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
+		goto done; /* not translated, as the key says already */
 	other = ((struct flow4 *)f)->tuple;
 	dir ^= 1;
 	hide(dir);

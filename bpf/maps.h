@@ -240,6 +240,18 @@ struct {
 	__type(value, struct hand);
 } hands SEC(".maps");
 
+/* The tick of the present timer tick, which most packets find here (bpf/clock.h). */
+struct clock_tick {
+	__u64 word; /* high half: low half of jiffies; low half: the tick. 0: none yet */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct clock_tick);
+} clock_ticks SEC(".maps");
+
 /* Who listens to events, by the bit in settings.events. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

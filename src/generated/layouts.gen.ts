@@ -619,6 +619,38 @@ export const TupleForm = {
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
 
+/** The tick of the present timer tick, which most packets find here (bpf/clock.h). (C: struct clock_tick, 8 bytes) */
+export interface ClockTick {
+  /** high half: low half of jiffies; low half: the tick. 0: none yet (C: word: u64 at 0) */
+  word: bigint;
+}
+
+/** Where the fields of struct clock_tick are, for code that reads bytes in place. */
+export const CLOCK_TICK = {
+  size: 8,
+  offset: {
+    word: 0,
+  },
+} as const;
+
+export const clockTickLayout: StructShape = {
+  name: 'clock_tick',
+  size: 8,
+  fields: [
+    { name: 'word', offset: 0, type: 'u64' },
+  ],
+};
+
+export const clockTickCodec: Codec<ClockTick> = {
+  size: 8,
+  read: (view, o) => ({
+    word: view.getBigUint64(o, LE),
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.word, 'clock_tick.word'), LE);
+  },
+};
+
 /**
  * The "packet" of the edit program, and what it returns. Tuples of IPv4 have their addresses in word 0.
  *
@@ -2890,6 +2922,7 @@ const u64Codec: Codec<bigint> = {
 
 /** Every struct by its C name, to compare with a loaded object. */
 export const layouts = {
+  clock_tick: clockTickLayout,
   edit_request: editRequestLayout,
   event: eventLayout,
   event_allowance: eventAllowanceLayout,
@@ -2933,6 +2966,8 @@ export const maps: {
    * C: calls: prog_array, u32 → u32.
    */
   readonly calls: MapLayout<number, number>;
+  /** C: clock_ticks: array, u32 → struct clock_tick. */
+  readonly clock_ticks: MapLayout<number, ClockTick>;
   /** C: counters: percpu_array, u32 → u64. */
   readonly counters: MapLayout<number, bigint>;
   /** C: event_allowances: percpu_array, u32 → struct event_allowance. */
@@ -3013,6 +3048,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: u32Codec,
+  },
+  clock_ticks: {
+    name: 'clock_ticks',
+    type: 'array',
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: clockTickCodec,
   },
   counters: {
     name: 'counters',

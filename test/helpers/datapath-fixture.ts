@@ -166,9 +166,9 @@ export class Datapath {
     return found;
   }
 
-  /** Takes the long way's programs away: what does not go the short way is dropped as DROP_INTERNAL. */
-  closeLongWay(): void {
-    closeLongWay(this.#object);
+  /** Takes the long way's programs away (datapath/hooks.ts). @returns what puts them back */
+  closeLongWay(): () => void {
+    return closeLongWay(this.#object);
   }
 
   /** Entries of the tuple map: keys that lead to flows. */

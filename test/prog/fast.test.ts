@@ -200,11 +200,12 @@ function goesTheShortWay(t: Test, datapath: Datapath, setup: (typeof SETUPS)[num
   ];
   const flow = datapath.flows()[0];
   t.match({ ...flow }, { state: 'ESTABLISHED', status: ['SEEN_REPLY', 'ASSURED'] });
-  datapath.closeLongWay();
+  const open = datapath.closeLongWay();
   for (const [path, packet] of usual) t.equal(walk(datapath, path, packet).verdict, 'pass', dump(packet));
   t.match({ ...datapath.flows()[0] }, { packets: [4, 3] });
   const unusual = out(tcp({ ...ports.out, flags: 'FA', seq: 1510, ack: 10_400 }), 0);
   t.equal(walk(datapath, 'out', unusual).verdict, 'drop', 'a FIN does not');
+  open();
 }
 
 /** Packets whose checksum somebody else fills in, or has summed. */
@@ -239,9 +240,9 @@ t.test('datapath', { timeout: 0 }, async (t) => {
         await t.test(`CHECKSUM_COMPLETE, ${setup.name}`, async (t) => offload(t, ways, setup));
       }
       for (const setup of SETUPS)
-        await t.test(`the short way is taken, ${setup.name}`, async (t) => {
-          goesTheShortWay(t, await Datapath.load(t, flavour, network), setup);
-        });
+        await t.test(`the short way is taken, ${setup.name}`, async (t) =>
+          goesTheShortWay(t, ways.any, setup),
+        );
     });
   }
 });

@@ -40,11 +40,20 @@ const LONG_WAY = [
   [Call.EGRESS, 'call_egress'],
 ] as const;
 
-/** Takes the long way's programs away: what does not go the short way is dropped as DROP_INTERNAL. */
-export function closeLongWay(datapath: BpfObject): void {
+/**
+ * Takes the long way's programs away: what does not go the short way is dropped as DROP_INTERNAL.
+ * @returns what puts them back
+ */
+export function closeLongWay(datapath: BpfObject): () => void {
   const calls = new TypedMap(datapath.map('calls').map, u32, u32);
   for (const [call] of LONG_WAY) {
     calls.delete(call);
     calls.delete(call + 1);
   }
+  return () => {
+    for (const [call, name] of LONG_WAY) {
+      calls.set(call, datapath.program(`${name}4`).fd);
+      calls.set(call + 1, datapath.program(`${name}6`).fd);
+    }
+  };
 }
