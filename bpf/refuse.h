@@ -6,6 +6,7 @@
 #ifndef CTNAT_REFUSE_H
 #define CTNAT_REFUSE_H
 
+#include "checksum.h"
 #include "hook.h"
 #include "new.h"
 
@@ -50,13 +51,6 @@ inline_ bool refuse_may_tell(__u32 now)
 		return false;
 	a->told += 1;
 	return true;
-}
-
-inline_ __u32 checksum_fold(__u64 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32 & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
 }
 
 /*

@@ -18,6 +18,7 @@
 #ifndef CTNAT_REWRITE_DIRECT_H
 #define CTNAT_REWRITE_DIRECT_H
 
+#include "checksum.h"
 #include "packet.h"
 #include "rewrite.h"
 
@@ -28,20 +29,6 @@ struct rewrite_side4 {
 	__u32 from_port;
 	__u32 to_port;
 };
-
-/* Folds a sum of less than 2^48 to 16 bits. */
-inline_ __u32 checksum_fold(__u64 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
-/* A complete checksum over something that grew by this much (mod 0xffff). */
-inline_ __u16 checksum_grow(__u16 check, __u64 by)
-{
-	return ~checksum_fold((__u16)~check + by);
-}
 
 /* Whether the field may hold the pseudo header's sum alone. */
 inline_ bool checksum_may_be_partial(const struct __sk_buff *skb, const __u32 *ip, __u32 check, __u32 tcp,
