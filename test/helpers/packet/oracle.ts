@@ -14,6 +14,15 @@ type Range = readonly [from: number, to: number];
 
 const TCP = 6;
 const UDP = 17;
+const GRE = 47;
+const SCTP = 132;
+const UDPLITE = 136;
+
+/** Protocols whose fragments say only in the first one what flow they are of. */
+const WITH_FIRST: ReadonlySet<number> = new Set([1, TCP, UDP, GRE, 58, SCTP, UDPLITE]);
+
+/** SCTP: INIT, INIT ACK, HEARTBEAT, its ACK, SHUTDOWN, its ACK, ERROR, COOKIE ECHO (RFC 9260 section 8.4). */
+const SCTP_BEGINNERS: readonly number[] = [1, 2, 4, 5, 7, 8, 9, 10];
 const NOTHING: Judgement = { begins: false, source: [], destination: [] };
 
 export function judge(frame: Buffer): Judgement {
@@ -41,7 +50,11 @@ function judge4(frame: Buffer): Judgement {
   } as const;
   const fragment = ip.readUInt16BE(6);
   if (fragment & 0x1fff)
-    return { begins: false, source: [...addresses.source], destination: [...addresses.destination] };
+    return {
+      begins: !WITH_FIRST.has(ip[9]!),
+      source: [...addresses.source],
+      destination: [...addresses.destination],
+    };
   const first = (fragment & 0x2000) !== 0;
   return judgeL4(frame.subarray(0, 14 + length), 14 + header, ip[9]!, 4, first, addresses);
 }
@@ -65,7 +78,11 @@ function judge6(frame: Buffer): Judgement {
     if (next === 44) {
       const word = frame.readUInt16BE(at + 2);
       if (word & 0xfff8)
-        return { begins: false, source: [...addresses.source], destination: [...addresses.destination] };
+        return {
+          begins: !WITH_FIRST.has(frame[at]!),
+          source: [...addresses.source],
+          destination: [...addresses.destination],
+        };
       first ||= (word & 1) !== 0;
     }
     next = frame[at]!;
@@ -104,7 +121,27 @@ function judgeL4(
     if (length < 8 || (length > l4.length && !isFirstFragment)) return NOTHING;
     return translated(true, [at + 6, at + 8], [at, at + 2], [at + 2, at + 4]);
   }
-  if (protocol !== (version === 4 ? 1 : 58) || l4.length < 8) return NOTHING;
+  if (protocol === UDPLITE) {
+    const coverage = l4.length < 8 ? 1 : l4.readUInt16BE(4) || 8;
+    if (coverage < 8 || (coverage > l4.length && !isFirstFragment)) return NOTHING;
+    return translated(true, [at + 6, at + 8], [at, at + 2], [at + 2, at + 4]);
+  }
+  const byAddress = (begins: boolean): Judgement => ({
+    begins,
+    source: [...addresses.source],
+    destination: [...addresses.destination],
+  });
+  if (protocol === SCTP) {
+    if (l4.length < 8) return NOTHING;
+    return byAddress(l4.length >= 16 && SCTP_BEGINNERS.includes(l4[12]!));
+  }
+  if (protocol === GRE) {
+    const hasKey = l4.length >= 4 && (l4[0]! & 0x20) !== 0 && (l4[1]! & 7) === 0;
+    return l4.length < (hasKey ? ((l4[0]! & 0xc0) !== 0 ? 12 : 8) : 4) ? NOTHING : byAddress(true);
+  }
+  if (protocol === (version === 4 ? 58 : 1) || (version === 6 && protocol === 59)) return NOTHING;
+  if (protocol !== 1 && protocol !== 58) return byAddress(true);
+  if (l4.length < 8) return NOTHING;
   if ((version === 4 ? [3, 4, 5, 11, 12] : [1, 2, 3, 4, 137]).includes(l4[0]!)) {
     return translated(false, [at + 2, at + 4], [at + 8, frame.length], [at + 8, frame.length]); // the quote
   }
