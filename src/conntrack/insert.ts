@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** `-I` and `-A`: a flow is made of what the options say. */
 import type { NewFlow } from '../flow-editor.js';
-import { isIcmp } from '../protocol.js';
+import { GRE, isIcmp } from '../protocol.js';
 import { OperationError } from './failure.js';
 import { protocolOptions } from './protocol-options.js';
 import type { FlowOptions } from './request.js';
@@ -90,6 +90,8 @@ function hasReplyPorts({ reply }: FlowOptions): boolean {
 /** ICMP's requests that begin a flow, of code 0: the others are errors and answers. */
 const QUERIES: Readonly<Record<4 | 6, readonly number[]>> = { 4: [8, 13, 15, 17], 6: [128] };
 
-function isPossible({ proto = 0, icmpType = 0, icmpCode = 0, family = 4 }: FlowOptions): boolean {
+/** A GRE tunnel has one key for both directions. */
+function isPossible({ proto = 0, icmpType = 0, icmpCode = 0, family = 4, original }: FlowOptions): boolean {
+  if (proto === GRE && original.sport !== original.dport) return false;
   return !isIcmp(proto) || (QUERIES[family].includes(icmpType) && icmpCode === 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Flows as lines of text, as `conntrack -L` prints them. */
 import type { FlowTuple } from '../flow.js';
-import { GRE } from '../protocol.js';
+import { DCCP, GRE } from '../protocol.js';
 import { familyNumber, lifetime, type Shown, type ShowOptions, shownProtocol } from './shown.js';
 
 /** The line without its end; @param id as shown.ts's flowId makes it */
@@ -25,6 +25,7 @@ function tupleText(tuple: FlowTuple, protonum: number, hasCounters: boolean): st
 
 function portsText(tuple: FlowTuple, protonum: number): string {
   if (protonum === GRE) return `srckey=${keyText(tuple.key)} dstkey=${keyText(tuple.key)} `;
+  if (protonum === DCCP) return 'sport=0 dport=0 '; // known by its addresses alone
   if (tuple.sport !== undefined) return `sport=${tuple.sport} dport=${tuple.dport} `;
   if (tuple.type !== undefined) return `type=${tuple.type} code=${tuple.code} id=${tuple.id} `;
   return '';

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Reads a conntrack(8) command line. */
+
+import { DCCP } from '../protocol.js';
 import { checkDraft } from './check.js';
 import { Draft } from './draft.js';
 import { getopt, type Switch } from './getopt.js';
@@ -102,6 +104,13 @@ function finishFlow({ flow, masks, stateText }: Draft): FlowOptions {
     ...flow,
     ...(src && { src }),
     ...(dst && { dst }),
-    ...(stateText !== undefined && flow.proto !== undefined && { state: readState(stateText, flow.proto) }),
+    ...stateOf(stateText, flow.proto),
   };
+}
+
+/** DCCP's states are read, so that a wrong one is told, and stand for nothing: no flow of it has any. */
+function stateOf(text: string | undefined, proto: number | undefined): Pick<FlowOptions, 'state'> {
+  if (text === undefined || proto === undefined) return {};
+  const state = readState(text, proto);
+  return proto === DCCP ? {} : { state };
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Flows as XML, as `conntrack -o xml` prints them; ICMP's fields, which that leaves out, are added. */
 import type { Flow, FlowTuple } from '../flow.js';
-import { GRE } from '../protocol.js';
+import { DCCP, GRE } from '../protocol.js';
 import { keyText } from './line.js';
 import { familyNumber, lifetime, type Shown, type ShowOptions, shownProtocol } from './shown.js';
 
@@ -44,6 +44,7 @@ function ports(tuple: FlowTuple, protonum: number): string {
   if (protonum === GRE) {
     return element('srckey', keyText(tuple.key)) + element('dstkey', keyText(tuple.key));
   }
+  if (protonum === DCCP) return element('sport', 0) + element('dport', 0);
   if (tuple.sport !== undefined) return element('sport', tuple.sport) + element('dport', tuple.dport!);
   if (tuple.type === undefined) return '';
   return element('type', tuple.type) + element('code', tuple.code!) + element('id', tuple.id!);
