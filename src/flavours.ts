@@ -11,8 +11,8 @@ export interface DatapathFlavour extends Flavour {
 export const FLAVOURS = [
   /** Linux 4.19: no loops, no global data, instruction set v2. */
   { name: 'floor', cpu: 'v2', needs: [] },
-  /** 5.3: bounded loops and global data. */
-  { name: 'v5_3', cpu: 'v3', defines: { CTNAT_LOOPS: true }, needs: ['jmp32', 'global-data', 'loops'] },
+  /** 5.3: bounded loops and global data. Of 32-bit arithmetic the verifier knows no bounds before 5.7. */
+  { name: 'v5_3', cpu: 'v2', defines: { CTNAT_LOOPS: true }, needs: ['global-data', 'loops'] },
   /** 5.8: events go through the ring buffer; a packet tells whether it is to be segmented (5.7). */
   {
     name: 'v5_8',

@@ -50,6 +50,7 @@ test('the flavour is the newest whose features are all there', async (t) => {
   const with_ = (...names: string[]) => bestFlavour((name) => names.includes(name));
   t.equal(with_(), 'floor');
   t.equal(with_('jmp32', 'loops'), 'floor', 'one is missing');
+  t.equal(with_('loops', 'global-data'), 'v5_3', 'with 64-bit arithmetic');
   t.equal(with_('jmp32', 'loops', 'global-data'), 'v5_3');
   t.equal(with_('jmp32', 'loops', 'global-data', 'coarse-clock'), 'v5_3', 'without the ring buffer');
   t.equal(with_('jmp32', 'loops', 'global-data', 'ringbuf'), 'v5_8');
