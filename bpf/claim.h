@@ -29,9 +29,29 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 			return REASON_DROP_INTERNAL;
 	}
 	if (r && at == HOOK_INGRESS) {
-		reason = plan_destination(plan, p, r, v6);
-		if (reason)
-			return reason;
+		bool hairpin = r->ifindex && r->ifindex != ifindex;
+
+		if (r->kind == NAT_RULE_NETMAP_IN) {
+			plan_netmap_in(plan, p, r, hairpin, v6);
+			min = max = bpf_ntohs(p->tuple.sport);
+		} else {
+			reason = plan_destination(plan, p, r, v6);
+			if (reason)
+				return reason;
+			if (hairpin) /* the answer has to come back here, and the server sees an outside
+					address */
+				address_copy(plan->reply.daddr, p->tuple.daddr, v6);
+		}
+		if (r->kind == NAT_RULE_REDIRECT) {
+			plan->type = NAT_REDIRECT;
+			iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+			if (!iface || !iface_has_address(iface, v6))
+				return REASON_DROP_NO_ADDRESS;
+			address_copy(plan->reply.saddr, v6 ? iface->addr6 : &iface->addr4, v6);
+		}
+	} else if (r && r->kind == NAT_RULE_NETMAP_OUT) {
+		plan_netmap_out(plan, p, r, v6);
+		min = max = bpf_ntohs(p->tuple.sport);
 	} else if (r || flags & HOP_MASQUERADE) {
 		if (r) {
 			plan->rule = r->id;

@@ -33,6 +33,7 @@ EXPORT(enum, iface_flags);
 EXPORT(enum, key_flags);
 EXPORT(enum, layout);
 EXPORT(enum, nat_mapping_mode);
+EXPORT(enum, nat_rule_flags);
 EXPORT(enum, nat_rule_kind);
 EXPORT(enum, nat_type);
 EXPORT(enum, reason);

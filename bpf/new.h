@@ -101,7 +101,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 
 	index = RULE_NONE;
 	if (!local && !(at == HOOK_EGRESS && destination_is_exempt(&p, v6))) {
-		index = rule_search(s, &p, ifindex, hop_rule(skb), at, v6);
+		index = rule_search(s, &p, ifindex, skb->mark, hop_rule(skb), at, v6);
 		if (index == RULE_UNFINISHED) {
 			skb->cb[1] = hop_rule(skb) + RULE_SCAN_STEP;
 			hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);

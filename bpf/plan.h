@@ -39,16 +39,25 @@ inline_ bool prefix_matches(const __be32 *address, const __be32 *value, const __
 	return !differs;
 }
 
-inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u32 ifindex,
+/* Of this hook: ingress changes destinations, egress sources. */
+inline_ bool rule_is_for(const struct nat_rule *r, const enum hook_dir at)
+{
+	const __u32 out = 1 << NAT_RULE_SNAT | 1 << NAT_RULE_MASQUERADE | 1 << NAT_RULE_NETMAP_OUT;
+	const __u32 in = 1 << NAT_RULE_DNAT | 1 << NAT_RULE_REDIRECT | 1 << NAT_RULE_NETMAP_IN;
+
+	return (at == HOOK_INGRESS ? in : out) >> (r->kind & 31) & 1;
+}
+
+inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u32 ifindex, __u32 mark,
 			  const enum hook_dir at, const bool v6)
 {
 	__u16 port = bpf_ntohs(p->tuple.dport);
 
-	if (at == HOOK_INGRESS ? r->kind != NAT_RULE_DNAT
-			       : r->kind != NAT_RULE_SNAT && r->kind != NAT_RULE_MASQUERADE)
+	if (!rule_is_for(r, at))
 		return false;
-	if (r->family != (v6 ? 6 : 4) || (r->ifindex && r->ifindex != ifindex) ||
-	    (r->proto && r->proto != p->proto))
+	if (r->family != (v6 ? 6 : 4) ||
+	    (r->ifindex && r->ifindex != ifindex && !(r->flags & NAT_RULE_HAIRPIN)) ||
+	    (r->proto && r->proto != p->proto) || (mark & r->mark_mask) != r->mark)
 		return false;
 	if (r->dport_max != 0xffff || r->dport_min)
 		if (!proto_has_ports(p->proto) || port < r->dport_min || port > r->dport_max)
@@ -58,8 +67,8 @@ inline_ bool rule_matches(const struct nat_rule *r, const struct packet *p, __u3
 }
 
 /* The first rule from `cursor` on that matches: its index in nat_rules, RULE_NONE or RULE_UNFINISHED. */
-inline_ __u32 rule_search(const struct settings *s, const struct packet *p, __u32 ifindex, __u32 cursor,
-			  const enum hook_dir at, const bool v6)
+inline_ __u32 rule_search(const struct settings *s, const struct packet *p, __u32 ifindex, __u32 mark,
+			  __u32 cursor, const enum hook_dir at, const bool v6)
 {
 	__u32 base = s->rule_bank ? NAT_RULES_PER_BANK : 0, count = s->rule_count;
 
@@ -75,7 +84,7 @@ inline_ __u32 rule_search(const struct settings *s, const struct packet *p, __u3
 		r = bpf_map_lookup_elem(&nat_rules, &index);
 		if (!r)
 			return RULE_NONE;
-		if (rule_matches(r, p, ifindex, at, v6))
+		if (rule_matches(r, p, ifindex, mark, at, v6))
 			return index;
 	}
 	return cursor + RULE_SCAN_STEP >= count ? RULE_NONE : RULE_UNFINISHED;
@@ -169,6 +178,82 @@ inline_ void plan_plain(struct plan *plan, const struct packet *p, const bool v6
 	tuple_reverse(&plan->reply, &p->tuple, v6);
 }
 
+/* One's complement addition. */
+inline_ __u32 word_add(__u32 a, __u32 b)
+{
+	a += b;
+	return (a & 0xffff) + (a >> 16);
+}
+
+inline_ __u32 words_sum(const __be32 *a)
+{
+	__u32 sum = 0;
+
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		sum = word_add(word_add(sum, a[i] & 0xffff), a[i] >> 16);
+	return sum;
+}
+
+/*
+ * RFC 6296 section 3.1: what the new prefix has added to the address's sum is taken from one of its 16-bit
+ * words, so that no checksum above it changes: that of the subnet for prefixes up to /48, else the first of
+ * the interface identifier that is not 0xffff (sections 3.4 and 3.5).
+ */
+inline_ void netmap_neutral(__be32 *to, const __be32 *address, const __be32 *mask)
+{
+	__u32 change = word_add(words_sum(address), 0xffff - words_sum(to)), which, word;
+
+	UNROLL
+	for (int i = 1; i < 4; i++) {
+		UNROLL
+		for (int half = 0; half < 2; half++) {
+			which = half * 16;
+			word = to[i] >> which & 0xffff;
+			if (i == 1 ? !half || (mask[1] >> 16) : word == 0xffff)
+				continue;
+			word = word_add(word, change);
+			if (word == 0xffff)
+				word = 0;
+			to[i] = (to[i] & ~(0xffffU << which)) | word << which;
+			return;
+		}
+	}
+}
+
+/* An address's counterpart in another prefix of the same length. */
+inline_ void netmap(__be32 *to, const __be32 *address, const __be32 *prefix, const __be32 *mask, __u8 flags,
+		    const bool v6)
+{
+	to[0] = prefix[0] | (address[0] & ~mask[0]);
+	if (v6) {
+		to[1] = prefix[1] | (address[1] & ~mask[1]);
+		to[2] = prefix[2] | (address[2] & ~mask[2]);
+		to[3] = prefix[3] | (address[3] & ~mask[3]);
+		if (flags & NAT_RULE_NEUTRAL)
+			netmap_neutral(to, address, mask);
+	}
+}
+
+inline_ void plan_netmap_out(struct plan *plan, const struct packet *p, const struct nat_rule *r,
+			     const bool v6)
+{
+	plan->type = NAT_NETMAP;
+	plan->rule = r->id;
+	netmap(plan->reply.daddr, p->tuple.saddr, r->to_min, r->smask, r->flags, v6);
+}
+
+/* `hairpin`: between two inside hosts, of which each is to see the other's outside address. */
+inline_ void plan_netmap_in(struct plan *plan, const struct packet *p, const struct nat_rule *r, bool hairpin,
+			    const bool v6)
+{
+	plan->type = NAT_NETMAP;
+	plan->rule = r->id;
+	netmap(plan->reply.saddr, p->tuple.daddr, r->to_min, r->dmask, r->flags, v6);
+	if (hairpin && prefix_matches(p->tuple.saddr, r->to_min, r->dmask, v6))
+		netmap(plan->reply.daddr, p->tuple.saddr, r->daddr, r->dmask, r->flags, v6);
+}
+
 /* Where a port forward leads; a range of ports is shifted as a whole when both are as long. */
 inline_ enum reason plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r,
 				     const bool v6)
@@ -195,13 +280,18 @@ inline_ void plan_source(struct plan *plan, const struct packet *p, const struct
 	range_pick(plan->reply.daddr, r->to_min, r->to_max, p->tuple.saddr, v6);
 }
 
+inline_ bool iface_has_address(const struct iface *iface, const bool v6)
+{
+	return v6 ? iface->addr6[0] | iface->addr6[1] | iface->addr6[2] | iface->addr6[3] : iface->addr4;
+}
+
 /* False: the interface has no address to give. */
 inline_ bool plan_masquerade(struct plan *plan, const struct iface *iface, const bool v6)
 {
 	const __be32 *address = v6 ? iface->addr6 : &iface->addr4;
 
 	plan->type = NAT_MASQUERADE;
-	if (v6 ? !(address[0] | address[1] | address[2] | address[3]) : !address[0])
+	if (!iface_has_address(iface, v6))
 		return false;
 	address_copy(plan->reply.daddr, address, v6);
 	return true;

@@ -356,6 +356,15 @@ enum nat_rule_kind {
 	NAT_RULE_SNAT,
 	NAT_RULE_MASQUERADE,
 	NAT_RULE_DNAT,
+	NAT_RULE_REDIRECT,   /* as DNAT, to the incoming interface's own address */
+	NAT_RULE_NETMAP_OUT, /* source prefix to prefix, host bits kept */
+	NAT_RULE_NETMAP_IN,  /* its other direction: destination */
+};
+
+enum nat_rule_flags {
+	NAT_RULE_HAIRPIN = 1 << 0, /* also for what comes in by another interface: then the source is
+				      translated as well (RFC 4787 REQ-9) */
+	NAT_RULE_NEUTRAL = 1 << 1, /* netmap leaves the sum of the address as it was (RFC 6296) */
 };
 
 /* A NAT rule; the first of its bank that matches a new flow decides. Prefixes are given as value and mask. */
@@ -364,8 +373,11 @@ struct nat_rule {
 	__u8 kind;   /* enum nat_rule_kind */
 	__u8 family; /* 4 or 6 */
 	__u8 proto;  /* 0: any */
-	__u8 pad[3];
+	__u8 flags;  /* enum nat_rule_flags */
+	__u8 pad[2];
 	__u32 ifindex; /* outgoing for SNAT, incoming for DNAT; 0: any */
+	__u32 mark;    /* of the packet, as far as mark_mask covers it */
+	__u32 mark_mask;
 	__be32 saddr[4];
 	__be32 smask[4];
 	__be32 daddr[4];
@@ -374,7 +386,8 @@ struct nat_rule {
 	__u16 dport_max;
 	__u16 to_port_min; /* host order; both 0: keep the port */
 	__u16 to_port_max;
-	__be32 to_min[4]; /* address range, inclusive */
+	__be32 to_min[4]; /* address range, inclusive; netmap: the prefix, whose mask is that of the other
+			     side */
 	__be32 to_max[4];
 };
 

@@ -34,7 +34,10 @@ export function ifaceEntry(config: InterfaceConfig, rules: readonly NatRule[], o
 
 function ifaceFlags({ name, masquerade }: InterfaceConfig, rules: readonly NatRule[]): number {
   const hasSourceRule = (family: string) =>
-    rules.some((rule) => rule.kind !== 'dnat' && rule.ifname === name && rule.family === family);
+    rules.some(
+      ({ kind, ...rule }) =>
+        kind !== 'dnat' && kind !== 'redirect' && rule.ifname === name && rule.family === family,
+    );
   let flags = 0;
   if (masquerades(masquerade, 4)) flags |= IfaceFlags.MASQUERADE4 | IfaceFlags.SNAT4;
   if (masquerades(masquerade, 6)) flags |= IfaceFlags.MASQUERADE6 | IfaceFlags.SNAT6;

@@ -1,15 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** A NAT rule: built from texts (the command line's flags and the configuration file's keys say the same), checked, and rendered back. */
-import {
-  type AddressRange,
-  type Cidr,
-  compareAddresses,
-  type Family,
-  formatCidr,
-  isNotUnicast,
-  parseCidr,
-} from './address.js';
-import { CtnatError } from './errors.js';
+import { type AddressRange, type Cidr, type Family, formatCidr, isNotUnicast, parseCidr } from './address.js';
+import { CtnatError, quoted } from './errors.js';
 import { checkInterfaceName } from './interface-config.js';
 import { formatTarget, type NatTarget, parseTarget } from './nat-target.js';
 import { formatPortRange, type PortRange, parsePortRange, portCount } from './port-range.js';
@@ -18,14 +10,23 @@ import { hasPorts, isIcmp, PORT_PROTOCOLS, parseProtocol, protocolName } from '.
 /** As many rules as one bank of the rules' map holds (NAT_RULES_PER_BANK). */
 export const MAX_NAT_RULES = 256;
 
+/** What a rule is added as. */
+export type NatRuleVerb = 'snat' | 'dnat' | 'redirect' | 'netmap';
+
 /** What `--to masquerade` makes of a source rule is a kind of its own. */
-export type NatRuleKind = 'snat' | 'masquerade' | 'dnat';
+export type NatRuleKind = NatRuleVerb | 'masquerade';
+
+/** Packets whose mark is `value` under `mask`. */
+export interface MarkMatch {
+  readonly value: number;
+  readonly mask: number;
+}
 
 export interface NatRule {
   /** 1 to 65535 once the rule is in force, 0 before. */
   readonly id: number;
   readonly kind: NatRuleKind;
-  /** The outgoing interface of snat and masquerade, the incoming one of dnat. */
+  /** The outgoing interface of snat, masquerade and netmap, the incoming one of dnat and redirect. */
   readonly ifname: string;
   readonly family: Family;
   readonly src?: Cidr;
@@ -34,21 +35,31 @@ export interface NatRule {
   readonly proto: number;
   /** Only of protocols with ports. */
   readonly dport?: PortRange;
-  /** Absent for masquerade. */
+  /** Absent: any. */
+  readonly mark?: MarkMatch;
+  /** Absent for masquerade, redirect and netmap. */
   readonly to?: AddressRange;
+  /** Of netmap: the outside prefix, as long as `src`. */
+  readonly toNet?: Cidr;
+  /** Of netmap, IPv6: the sum of an address stays the same (RFC 6296). */
+  readonly isNeutral?: boolean;
   /** Absent: the port stays. */
   readonly toPorts?: PortRange;
 }
 
 /** A rule's parts as text, as the user wrote them. */
 export interface NatRuleText {
-  readonly kind: 'snat' | 'dnat';
+  readonly kind: NatRuleVerb;
   readonly ifname: string;
   readonly src?: string;
   readonly dst?: string;
   readonly proto?: string;
   readonly dport?: string;
   readonly to: string;
+  /** `VALUE` or `VALUE/MASK`. */
+  readonly mark?: string;
+  /** Only of netmap. */
+  readonly neutral?: boolean;
   /** Decides for a masquerade rule in which no address does; ipv4 otherwise. */
   readonly family?: Family;
 }
@@ -73,7 +84,9 @@ export function parseNatRule(text: NatRuleText): NatRule {
   const dst = text.dst === undefined ? undefined : part('dst', () => parseCidr(text.dst!));
   const proto = text.proto === undefined ? 0 : part('proto', () => parseProtocol(text.proto!));
   const dport = text.dport === undefined ? undefined : part('dport', () => parsePortRange(text.dport!));
-  const target = part('to', () => parseTarget(text.to));
+  const mark = text.mark === undefined ? undefined : part('mark', () => parseMark(text.mark!));
+  const toNet = text.kind === 'netmap' ? part('to', () => parseCidr(text.to)) : undefined;
+  const target = toNet ? {} : part('to', () => readTarget(text));
 
   const { to, ports: toPorts } = target;
   if (!to && text.kind === 'dnat') {
@@ -81,18 +94,43 @@ export function parseNatRule(text: NatRuleText): NatRule {
   }
   const rule: NatRule = {
     id: 0,
-    kind: text.kind === 'dnat' ? 'dnat' : to ? 'snat' : 'masquerade',
+    kind: text.kind === 'snat' && !to ? 'masquerade' : text.kind,
     ifname,
-    family: ruleFamily(text, { src, dst, target }),
+    family: ruleFamily(text, { src, dst, toNet, target }),
     ...(src && { src }),
     ...(dst && { dst }),
     proto,
     ...(dport && { dport }),
     ...(to && { to }),
     ...(toPorts && { toPorts }),
+    ...(mark && { mark }),
+    ...(toNet && { toNet }),
+    ...(text.neutral && { isNeutral: true }),
   };
   checkRule(rule);
   return rule;
+}
+
+/** A redirect has only ports. */
+function readTarget({ kind, to }: NatRuleText): NatTarget {
+  return kind === 'redirect' ? { ports: parsePortRange(to) } : parseTarget(to);
+}
+
+function parseMark(text: string): MarkMatch {
+  const match = /^(0x[0-9a-f]{1,8}|[0-9]{1,10})(?:\/(0x[0-9a-f]{1,8}|[0-9]{1,10}))?$/i.exec(text);
+  const [value, mask] = [Number(match?.[1]), Number(match?.[2] ?? 0xffffffff)];
+  if (!match || value > 0xffffffff || mask > 0xffffffff) {
+    throw new RangeError(`invalid mark ${quoted(text)}; give VALUE or VALUE/MASK, numbers of 32 bits`);
+  }
+  if ((value & ~mask) !== 0) {
+    throw new RangeError(`mark ${quoted(text)} matches nothing: the value has bits that its mask has not`);
+  }
+  return { value, mask };
+}
+
+function formatMark({ value, mask }: MarkMatch): string {
+  const hex = (word: number) => `0x${word.toString(16)}`;
+  return mask === 0xffffffff ? hex(value) : `${hex(value)}/${hex(mask)}`;
 }
 
 /** Runs a parser of one part and turns what it throws into an error that knows the part. */
@@ -107,11 +145,16 @@ function part<T>(name: keyof NatRuleText, parse: () => T): T {
 /** The family that all addresses of the rule share. */
 function ruleFamily(
   text: NatRuleText,
-  { src, dst, target }: { src: Cidr | undefined; dst: Cidr | undefined; target: NatTarget },
+  {
+    src,
+    dst,
+    toNet,
+    target,
+  }: { src: Cidr | undefined; dst: Cidr | undefined; toNet: Cidr | undefined; target: NatTarget },
 ): Family {
   const given: [keyof NatRuleText, Family | undefined][] = [
     ['family', text.family],
-    ['to', target.to?.first.family],
+    ['to', target.to?.first.family ?? toNet?.family],
     ['src', src?.family],
     ['dst', dst?.family],
   ];
@@ -139,23 +182,47 @@ function checkRule(rule: NatRule): void {
   if (dport && !hasPorts(proto)) {
     throw new NatRuleError('dport', `dport needs a protocol with ports: ${portProtocols}`);
   }
-  if (kind !== 'dnat') {
+  if (kind === 'netmap') {
+    checkNetmap(rule);
+    return;
+  }
+  if (rule.isNeutral) throw new NatRuleError('neutral', 'only netmap can be checksum-neutral');
+  if (kind !== 'dnat' && kind !== 'redirect') {
     // ICMP identifiers are drawn from the same range.
     if (toPorts && proto !== 0 && !hasPorts(proto) && !isIcmp(proto)) {
       throw new NatRuleError('to', `${protocolName(proto)} has no ports to translate`);
     }
     return;
   }
-  if (proto === 0) throw new NatRuleError('proto', `a dnat rule needs a protocol: ${portProtocols}`);
-  if (!dport) throw new NatRuleError('dport', 'a dnat rule needs dport, the port to forward');
-  if (to && compareAddresses(to.first, to.last) !== 0) {
-    throw new NatRuleError('to', 'a dnat rule forwards to one address; spread over several is not supported');
-  }
+  if (proto === 0) throw new NatRuleError('proto', `a ${kind} rule needs a protocol: ${portProtocols}`);
+  if (!dport) throw new NatRuleError('dport', `a ${kind} rule needs dport, the port to forward`);
   if (toPorts && portCount(toPorts) !== 1 && portCount(toPorts) !== portCount(dport)) {
     throw new NatRuleError(
       'to',
       `port ranges differ in size: dport ${formatPortRange(dport)} has ${portCount(dport)} ports, ` +
         `to ${formatPortRange(toPorts)} has ${portCount(toPorts)}; give as many, or one port`,
+    );
+  }
+}
+
+/** Two prefixes of one length, so that every address has a counterpart. */
+function checkNetmap({ src, dst, toNet, dport, family, isNeutral }: NatRule): void {
+  if (dst || dport)
+    throw new NatRuleError(dst ? 'dst' : 'dport', 'netmap translates whatever the other side is');
+  if (!src) throw new NatRuleError('src', 'netmap needs src, the inside prefix');
+  if (src.prefix !== toNet!.prefix) {
+    throw new NatRuleError(
+      'to',
+      `the prefixes differ in length: src has ${src.prefix} bits, to has ${toNet!.prefix}; give as many`,
+    );
+  }
+  if (!isNeutral) return;
+  if (family !== 'ipv6')
+    throw new NatRuleError('neutral', 'checksum-neutral translation is of IPv6 (RFC 6296)');
+  if (src.prefix > 64) {
+    throw new NatRuleError(
+      'neutral',
+      'checksum-neutral translation needs prefixes of at most 64 bits (RFC 6296)',
     );
   }
 }
@@ -173,6 +240,8 @@ export interface NatRuleJson {
   readonly dport?: number | string;
   /** In the syntax of `--to`. */
   readonly to: string;
+  readonly mark?: string;
+  readonly neutral?: true;
 }
 
 /** Renders the rule; `parseNatRule` makes an equal one of these texts. */
@@ -188,28 +257,34 @@ export function natRuleJson(rule: NatRule): NatRuleJson {
     ...(rule.dst && { dst: formatCidr(rule.dst) }),
     ...(dport && { dport: dport.min === dport.max ? dport.min : formatPortRange(dport) }),
     to: natRuleTarget(rule),
+    ...(rule.mark && { mark: formatMark(rule.mark) }),
+    ...(rule.isNeutral && { neutral: true }),
   };
 }
 
 /** The rule's target in the syntax of `--to`. */
-export function natRuleTarget({ to, toPorts }: NatRule): string {
+export function natRuleTarget({ kind, to, toPorts, toNet }: NatRule): string {
+  if (toNet) return formatCidr(toNet);
+  if (kind === 'redirect') return formatPortRange(toPorts!);
   return formatTarget({ ...(to && { to }), ...(toPorts && { ports: toPorts }) });
 }
 
 /** The arguments of `ctnat nat add` that make this rule. */
 export function natRuleText(rule: NatRule): string {
   const json = natRuleJson(rule);
-  const isDnat = rule.kind === 'dnat';
+  const isIncoming = rule.kind === 'dnat' || rule.kind === 'redirect';
   const needsFamily = rule.family === 'ipv6' && !rule.to && !rule.src && !rule.dst;
   return [
-    isDnat ? 'dnat' : 'snat',
-    isDnat ? `-i ${rule.ifname}` : `-o ${rule.ifname}`,
+    rule.kind === 'masquerade' ? 'snat' : rule.kind,
+    isIncoming ? `-i ${rule.ifname}` : `-o ${rule.ifname}`,
     needsFamily && '-f ipv6',
     json.src && `-s ${json.src}`,
     json.dst && `-d ${json.dst}`,
     json.proto && `-p ${json.proto}`,
     json.dport && `--dport ${json.dport}`,
+    json.mark && `--mark ${json.mark}`,
     `--to ${json.to}`,
+    json.neutral && '--neutral',
   ]
     .filter(Boolean)
     .join(' ');

@@ -18,7 +18,8 @@ import type { Endpoint, Mapping } from './mapping.js';
 export function mappingOf(flow: Flow): Mapping | undefined {
   const { natType, original, reply } = flow;
   if (natType === 'none') return undefined;
-  const toInside = natType === 'dnat' || natType === 'redirect';
+  const isNetmapIn = natType === 'netmap' && flow.status.includes('DST_NAT');
+  const toInside = natType === 'dnat' || natType === 'redirect' || isNetmapIn;
   const mapping: Mapping = {
     family: flow.family,
     proto: flow.proto,

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** NAT rules as the datapath's map holds them. */
-import { type Cidr, parseAddress, prefixMask } from './address.js';
+import { type Cidr, formatCidr, parseAddress, prefixMask } from './address.js';
 import { CtnatError } from './errors.js';
-import { NAT_RULES_PER_BANK, NatRuleKind, type NatRule as RuleEntry } from './generated/layouts.gen.js';
+import {
+  NAT_RULES_PER_BANK,
+  NatRuleFlags,
+  NatRuleKind,
+  type NatRule as RuleEntry,
+} from './generated/layouts.gen.js';
 import type { NatRule } from './nat-rule.js';
 import { fourWords } from './words.js';
 
@@ -13,7 +18,13 @@ export interface RuleInterface {
   readonly addresses: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>>;
 }
 
-const KINDS = { snat: NatRuleKind.SNAT, masquerade: NatRuleKind.MASQUERADE, dnat: NatRuleKind.DNAT } as const;
+const KINDS = {
+  snat: NatRuleKind.SNAT,
+  masquerade: NatRuleKind.MASQUERADE,
+  dnat: NatRuleKind.DNAT,
+  redirect: NatRuleKind.REDIRECT,
+  netmap: NatRuleKind.NETMAP_OUT,
+} as const;
 const ANY = [0, 0, 0, 0];
 
 /** Never matches: what stands behind the last rule of a bank. */
@@ -22,7 +33,10 @@ export const NO_RULE: RuleEntry = {
   kind: NatRuleKind.NONE,
   family: 0,
   proto: 0,
+  flags: 0,
   ifindex: 0,
+  mark: 0,
+  markMask: 0,
   saddr: ANY,
   smask: ANY,
   daddr: ANY,
@@ -48,14 +62,46 @@ export function ruleEntries(
   const entries = rules.flatMap((rule) => {
     const at = interfaceOf(rule.ifname);
     if (!at) return [];
-    if (rule.kind !== 'dnat' || rule.dst) return [ruleEntry(rule, at.ifindex, rule.dst)];
-    return at.addresses[rule.family].map((text) => ruleEntry(rule, at.ifindex, hostCidr(text)));
+    if (rule.kind === 'netmap') return netmapEntries(rule, at.ifindex);
+    const own = at.addresses[rule.family].map(hostCidr);
+    if (rule.kind === 'dnat' && !rule.dst) return own.map((dst) => hairpin(ruleEntry(rule, at.ifindex, dst)));
+    const entry = ruleEntry(rule, at.ifindex, rule.dst);
+    const isOwn = rule.dst && own.some((each) => formatCidr(each) === formatCidr(rule.dst!));
+    return [rule.kind === 'dnat' && isOwn ? hairpin(entry) : entry];
   });
   if (entries.length <= NAT_RULES_PER_BANK) return entries;
   throw new CtnatError(
     `can not use ${rules.length} NAT rules: with one entry for each own address that a port forward without -d ` +
       `is for, they need ${entries.length} of ${NAT_RULES_PER_BANK} entries; delete some, or give -d`,
   );
+}
+
+/** An inside host reaches the forward by the outside address as well (RFC 4787 REQ-9). */
+function hairpin(entry: RuleEntry): RuleEntry {
+  return { ...entry, flags: entry.flags | NatRuleFlags.HAIRPIN };
+}
+
+/** Out and in: what leaves gets the outside prefix, what comes for that gets the inside one. */
+function netmapEntries(rule: NatRule, ifindex: number): RuleEntry[] {
+  const { src, toNet } = rule;
+  const out = ruleEntry(rule, ifindex, undefined);
+  const [inside, outside, mask] = [
+    fourWords(src!.bytes),
+    fourWords(toNet!.bytes),
+    fourWords(prefixMask(src!)),
+  ];
+  return [
+    { ...out, toMin: outside },
+    hairpin({
+      ...out,
+      kind: NatRuleKind.NETMAP_IN,
+      saddr: ANY,
+      smask: ANY,
+      daddr: outside,
+      dmask: mask,
+      toMin: inside,
+    }),
+  ];
 }
 
 function hostCidr(text: string): Cidr {
@@ -70,7 +116,10 @@ function ruleEntry(rule: NatRule, ifindex: number, dst: Cidr | undefined): RuleE
     kind: KINDS[rule.kind],
     family: rule.family === 'ipv4' ? 4 : 6,
     proto: rule.proto,
+    flags: rule.isNeutral ? NatRuleFlags.NEUTRAL : 0,
     ifindex,
+    mark: rule.mark?.value ?? 0,
+    markMask: rule.mark?.mask ?? 0,
     // parseCidr has cleared the bits behind the prefix, as the datapath's comparison wants it
     saddr: src ? fourWords(src.bytes) : ANY,
     smask: src ? fourWords(prefixMask(src)) : ANY,

@@ -57,15 +57,18 @@ export function decodeState(text: string): State {
   return { ...json, timeouts, rules: json.rules.map(decodeRule), exempt: json.exempt.map(parseCidr) };
 }
 
-function decodeRule({ id, kind, iface, family, proto, src, dst, dport, to }: NatRuleJson): NatRule {
+function decodeRule(json: NatRuleJson): NatRule {
+  const { id, kind, iface, family, proto, src, dst, dport, to, mark, neutral } = json;
   const rule = parseNatRule({
-    kind: kind === 'dnat' ? 'dnat' : 'snat',
+    kind: kind === 'masquerade' ? 'snat' : kind,
     ifname: iface,
     family,
     ...(proto !== undefined && { proto }),
     ...(src !== undefined && { src }),
     ...(dst !== undefined && { dst }),
     ...(dport !== undefined && { dport: String(dport) }),
+    ...(mark !== undefined && { mark }),
+    ...(neutral && { neutral }),
     to,
   });
   return { ...rule, id };

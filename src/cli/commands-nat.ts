@@ -4,6 +4,11 @@ import type { GroupSpec, OptionSpec } from './command.js';
 
 const SRC: OptionSpec = { flags: '-s, --src <cidr>', description: 'only from here', kind: 'none' };
 const DST: OptionSpec = { flags: '-d, --dst <cidr>', description: 'only to here', kind: 'none' };
+const MARK: OptionSpec = {
+  flags: '--mark <mark>',
+  description: 'only packets with this mark, VALUE[/MASK]',
+  kind: 'none',
+};
 const PROTO = { flags: '-p, --proto <proto>', kind: 'protocol' } as const;
 
 const ADD: GroupSpec = {
@@ -23,6 +28,7 @@ const ADD: GroupSpec = {
         SRC,
         DST,
         { ...PROTO, description: 'only this protocol' },
+        MARK,
         {
           flags: '-f, --family <family>',
           description: 'for masquerade without addresses (default: ipv4)',
@@ -54,10 +60,11 @@ const ADD: GroupSpec = {
         SRC,
         DST,
         { ...PROTO, description: 'a protocol with ports', isRequired: true },
+        MARK,
         { flags: '--dport <port>', description: 'PORT or LO-HI', isRequired: true, kind: 'none' },
         {
           flags: '--to <target>',
-          description: 'ADDR[:PORT[-PORT]]; a range has as many ports as --dport',
+          description: 'ADDR[-ADDR][:PORT[-PORT]]; a range has as many ports as --dport',
           isRequired: true,
           kind: 'none',
         },
@@ -68,6 +75,51 @@ const ADD: GroupSpec = {
         ['ctnat nat add dnat -i eth0 -p udp --dport 10000-10099 --to 10.0.0.3', 'the ports stay as they are'],
       ],
       load: async () => (await import('./nat-add.js')).natAddDnat,
+    },
+    {
+      name: 'redirect',
+      summary: 'send what comes in for a port to a port of this host',
+      options: [
+        { flags: '-i, --in <iface>', description: 'incoming interface', isRequired: true, kind: 'interface' },
+        SRC,
+        DST,
+        { ...PROTO, description: 'a protocol with ports', isRequired: true },
+        {
+          flags: '-f, --family <family>',
+          description: 'where no address says it (default: ipv4)',
+          choices: ['ipv4', 'ipv6'],
+        },
+        MARK,
+        { flags: '--dport <port>', description: 'PORT or LO-HI', isRequired: true, kind: 'none' },
+        { flags: '--to <port>', description: 'PORT or LO-HI of this host', isRequired: true, kind: 'none' },
+      ],
+      hasOutput: true,
+      examples: [['ctnat nat add redirect -i lan0 -p tcp --dport 80 --to 3128', 'a transparent proxy']],
+      load: async () => (await import('./nat-add.js')).natAddRedirect,
+    },
+    {
+      name: 'netmap',
+      summary: 'translate a prefix to another of the same length, both ways',
+      options: [
+        {
+          flags: '-o, --out <iface>',
+          description: 'outgoing interface',
+          isRequired: true,
+          kind: 'interface',
+        },
+        { flags: '-s, --src <cidr>', description: 'inside prefix', isRequired: true, kind: 'none' },
+        { ...PROTO, description: 'only this protocol' },
+        MARK,
+        { flags: '--to <cidr>', description: 'outside prefix', isRequired: true, kind: 'none' },
+        { flags: '--neutral', description: 'IPv6: the sum of an address stays the same (RFC 6296)' },
+      ],
+      hasOutput: true,
+      hasOwnO: true,
+      examples: [
+        ['ctnat nat add netmap -o eth0 -s 10.5.0.0/24 --to 198.51.100.0/24', 'one to one'],
+        ['ctnat nat add netmap -o eth0 -s fd00:5::/48 --to 2001:db8:5::/48 --neutral', 'NPTv6'],
+      ],
+      load: async () => (await import('./nat-add.js')).natAddNetmap,
     },
   ],
 };

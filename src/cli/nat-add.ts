@@ -32,11 +32,33 @@ export const natAddDnat: CommandFunction = (context) =>
     ...commonText(context.options),
   });
 
-function commonText({ src, dst, proto, to }: OptionValues): Omit<NatRuleText, 'kind' | 'ifname'> {
+/** `ctnat nat add redirect`. */
+export const natAddRedirect: CommandFunction = (context) => {
+  const family = context.options.family as Family | undefined;
+  return addRule(context, {
+    kind: 'redirect',
+    ifname: String(context.options.in),
+    dport: String(context.options.dport),
+    ...(family !== undefined && { family }),
+    ...commonText(context.options),
+  });
+};
+
+/** `ctnat nat add netmap`. */
+export const natAddNetmap: CommandFunction = (context) =>
+  addRule(context, {
+    kind: 'netmap',
+    ifname: String(context.options.out),
+    ...(context.options.neutral === true && { neutral: true }),
+    ...commonText(context.options),
+  });
+
+function commonText({ src, dst, proto, to, mark }: OptionValues): Omit<NatRuleText, 'kind' | 'ifname'> {
   return {
     ...(src !== undefined && { src: String(src) }),
     ...(dst !== undefined && { dst: String(dst) }),
     ...(proto !== undefined && { proto: String(proto) }),
+    ...(mark !== undefined && { mark: String(mark) }),
     to: String(to),
   };
 }
@@ -53,7 +75,8 @@ function readRule(text: NatRuleText): NatRule {
     return parseNatRule(text);
   } catch (error) {
     if (!(error instanceof NatRuleError)) throw error;
-    const option = error.part === 'ifname' ? (text.kind === 'dnat' ? 'in' : 'out') : error.part;
+    const isIncoming = text.kind === 'dnat' || text.kind === 'redirect';
+    const option = error.part === 'ifname' ? (isIncoming ? 'in' : 'out') : error.part;
     throw new UsageError(`--${option}: ${error.message}`, { cause: error });
   }
 }

@@ -13,9 +13,9 @@ export function buildRules(
 ): NatRule[] {
   const rules: NatRule[] = [];
   for (const [i, each] of list.entries()) {
-    const kind = each.dnat ? 'dnat' : 'snat';
+    const kind = VERBS.find((verb) => each[verb])!;
     const path = ['nat', i, kind];
-    const ifkey = kind === 'dnat' ? 'in' : 'out';
+    const ifkey = kind === 'dnat' || kind === 'redirect' ? 'in' : 'out';
     try {
       const rule = parseNatRule(ruleText(each));
       if (!interfaces.has(rule.ifname)) {
@@ -37,14 +37,31 @@ export function buildRules(
   return rules;
 }
 
+const VERBS = ['dnat', 'snat', 'redirect', 'netmap'] as const;
+
 /** Stands for a rule that could not be read, in a list that nobody gets; equal to no rule. */
 const PLACEHOLDER: NatRule = { id: 0, kind: 'snat', ifname: '', family: 'ipv4', proto: 0 };
 
-function ruleText({ dnat, snat }: FileRule): NatRuleText {
-  if (dnat) {
-    const { in: ifname, proto, dport, ...rest } = dnat;
-    return { kind: 'dnat', ifname, proto: String(proto), dport: String(dport), ...rest };
+function ruleText({ dnat, snat, redirect, netmap }: FileRule): NatRuleText {
+  const incoming = dnat ?? redirect;
+  if (incoming) {
+    const { in: ifname, proto, dport, to, mark, ...rest } = incoming;
+    return {
+      kind: dnat ? 'dnat' : 'redirect',
+      ifname,
+      proto: String(proto),
+      dport: String(dport),
+      to: String(to),
+      ...(mark !== undefined && { mark: String(mark) }),
+      ...rest,
+    };
   }
-  const { out: ifname, proto, ...rest } = snat!;
-  return { kind: 'snat', ifname, ...(proto !== undefined && { proto: String(proto) }), ...rest };
+  const { out: ifname, proto, mark, ...rest } = (snat ?? netmap)!;
+  return {
+    kind: snat ? 'snat' : 'netmap',
+    ifname,
+    ...(proto !== undefined && { proto: String(proto) }),
+    ...(mark !== undefined && { mark: String(mark) }),
+    ...rest,
+  };
 }

@@ -21,8 +21,35 @@ export interface FileRule {
     proto: number | string;
     dport: number | string;
     to: string;
+    mark?: number | string;
   };
-  snat?: { out: string; src?: string; dst?: string; proto?: number | string; family?: Family; to: string };
+  snat?: {
+    out: string;
+    src?: string;
+    dst?: string;
+    proto?: number | string;
+    family?: Family;
+    to: string;
+    mark?: number | string;
+  };
+  redirect?: {
+    in: string;
+    src?: string;
+    dst?: string;
+    family?: Family;
+    proto: number | string;
+    dport: number | string;
+    to: number | string;
+    mark?: number | string;
+  };
+  netmap?: {
+    out: string;
+    src: string;
+    to: string;
+    neutral?: boolean;
+    proto?: number | string;
+    mark?: number | string;
+  };
 }
 
 export interface ConfigFile {

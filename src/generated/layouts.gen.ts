@@ -479,6 +479,21 @@ export const NatMappingMode = {
 
 export type NatMappingMode = (typeof NatMappingMode)[keyof typeof NatMappingMode];
 
+/** C: enum nat_rule_flags. */
+export const NatRuleFlags = {
+  /**
+   * also for what comes in by another interface: then the source is
+   * 				      translated as well (RFC 4787 REQ-9)
+   *
+   * C: NAT_RULE_HAIRPIN.
+   */
+  HAIRPIN: 1,
+  /** netmap leaves the sum of the address as it was (RFC 6296) (C: NAT_RULE_NEUTRAL) */
+  NEUTRAL: 2,
+} as const;
+
+export type NatRuleFlags = (typeof NatRuleFlags)[keyof typeof NatRuleFlags];
+
 /** C: enum nat_rule_kind. */
 export const NatRuleKind = {
   /** C: NAT_RULE_NONE. */
@@ -489,6 +504,12 @@ export const NatRuleKind = {
   MASQUERADE: 2,
   /** C: NAT_RULE_DNAT. */
   DNAT: 3,
+  /** as DNAT, to the incoming interface's own address (C: NAT_RULE_REDIRECT) */
+  REDIRECT: 4,
+  /** source prefix to prefix, host bits kept (C: NAT_RULE_NETMAP_OUT) */
+  NETMAP_OUT: 5,
+  /** its other direction: destination (C: NAT_RULE_NETMAP_IN) */
+  NETMAP_IN: 6,
 } as const;
 
 export type NatRuleKind = (typeof NatRuleKind)[keyof typeof NatRuleKind];
@@ -1863,7 +1884,7 @@ export const metricCodec: Codec<Metric> = {
 /**
  * A NAT rule; the first of its bank that matches a new flow decides. Prefixes are given as value and mask.
  *
- * C: struct nat_rule, 116 bytes.
+ * C: struct nat_rule, 124 bytes.
  */
 export interface NatRule {
   /** C: id: u16 at 0. */
@@ -1874,122 +1895,145 @@ export interface NatRule {
   family: number;
   /** 0: any (C: proto: u8 at 4) */
   proto: number;
+  /** enum nat_rule_flags (C: flags: u8 at 5) */
+  flags: number;
   /** outgoing for SNAT, incoming for DNAT; 0: any (C: ifindex: u32 at 8) */
   ifindex: number;
-  /** C: saddr: be32[4] at 12. */
+  /** of the packet, as far as mark_mask covers it (C: mark: u32 at 12) */
+  mark: number;
+  /** C: mark_mask: u32 at 16. */
+  markMask: number;
+  /** C: saddr: be32[4] at 20. */
   saddr: number[];
-  /** C: smask: be32[4] at 28. */
+  /** C: smask: be32[4] at 36. */
   smask: number[];
-  /** C: daddr: be32[4] at 44. */
+  /** C: daddr: be32[4] at 52. */
   daddr: number[];
-  /** C: dmask: be32[4] at 60. */
+  /** C: dmask: be32[4] at 68. */
   dmask: number[];
-  /** host order, inclusive; 0-65535: any (C: dport_min: u16 at 76) */
+  /** host order, inclusive; 0-65535: any (C: dport_min: u16 at 84) */
   dportMin: number;
-  /** C: dport_max: u16 at 78. */
+  /** C: dport_max: u16 at 86. */
   dportMax: number;
-  /** host order; both 0: keep the port (C: to_port_min: u16 at 80) */
+  /** host order; both 0: keep the port (C: to_port_min: u16 at 88) */
   toPortMin: number;
-  /** C: to_port_max: u16 at 82. */
+  /** C: to_port_max: u16 at 90. */
   toPortMax: number;
-  /** address range, inclusive (C: to_min: be32[4] at 84) */
+  /**
+   * address range, inclusive; netmap: the prefix, whose mask is that of the other
+   * 			     side
+   *
+   * C: to_min: be32[4] at 92.
+   */
   toMin: number[];
-  /** C: to_max: be32[4] at 100. */
+  /** C: to_max: be32[4] at 108. */
   toMax: number[];
 }
 
 /** Where the fields of struct nat_rule are, for code that reads bytes in place. */
 export const NAT_RULE = {
-  size: 116,
+  size: 124,
   offset: {
     id: 0,
     kind: 2,
     family: 3,
     proto: 4,
+    flags: 5,
     ifindex: 8,
-    saddr: 12,
-    smask: 28,
-    daddr: 44,
-    dmask: 60,
-    dportMin: 76,
-    dportMax: 78,
-    toPortMin: 80,
-    toPortMax: 82,
-    toMin: 84,
-    toMax: 100,
+    mark: 12,
+    markMask: 16,
+    saddr: 20,
+    smask: 36,
+    daddr: 52,
+    dmask: 68,
+    dportMin: 84,
+    dportMax: 86,
+    toPortMin: 88,
+    toPortMax: 90,
+    toMin: 92,
+    toMax: 108,
   },
 } as const;
 
 export const natRuleLayout: StructShape = {
   name: 'nat_rule',
-  size: 116,
+  size: 124,
   fields: [
     { name: 'id', offset: 0, type: 'u16' },
     { name: 'kind', offset: 2, type: 'u8' },
     { name: 'family', offset: 3, type: 'u8' },
     { name: 'proto', offset: 4, type: 'u8' },
+    { name: 'flags', offset: 5, type: 'u8' },
     { name: 'ifindex', offset: 8, type: 'u32' },
-    { name: 'saddr', offset: 12, type: 'be32[4]' },
-    { name: 'smask', offset: 28, type: 'be32[4]' },
-    { name: 'daddr', offset: 44, type: 'be32[4]' },
-    { name: 'dmask', offset: 60, type: 'be32[4]' },
-    { name: 'dport_min', offset: 76, type: 'u16' },
-    { name: 'dport_max', offset: 78, type: 'u16' },
-    { name: 'to_port_min', offset: 80, type: 'u16' },
-    { name: 'to_port_max', offset: 82, type: 'u16' },
-    { name: 'to_min', offset: 84, type: 'be32[4]' },
-    { name: 'to_max', offset: 100, type: 'be32[4]' },
+    { name: 'mark', offset: 12, type: 'u32' },
+    { name: 'mark_mask', offset: 16, type: 'u32' },
+    { name: 'saddr', offset: 20, type: 'be32[4]' },
+    { name: 'smask', offset: 36, type: 'be32[4]' },
+    { name: 'daddr', offset: 52, type: 'be32[4]' },
+    { name: 'dmask', offset: 68, type: 'be32[4]' },
+    { name: 'dport_min', offset: 84, type: 'u16' },
+    { name: 'dport_max', offset: 86, type: 'u16' },
+    { name: 'to_port_min', offset: 88, type: 'u16' },
+    { name: 'to_port_max', offset: 90, type: 'u16' },
+    { name: 'to_min', offset: 92, type: 'be32[4]' },
+    { name: 'to_max', offset: 108, type: 'be32[4]' },
   ],
 };
 
 export const natRuleCodec: Codec<NatRule> = {
-  size: 116,
+  size: 124,
   read: (view, o) => ({
     id: view.getUint16(o, LE),
     kind: view.getUint8(o + 2),
     family: view.getUint8(o + 3),
     proto: view.getUint8(o + 4),
+    flags: view.getUint8(o + 5),
     ifindex: view.getUint32(o + 8, LE),
-    saddr: [view.getUint32(o + 12, false), view.getUint32(o + 16, false), view.getUint32(o + 20, false), view.getUint32(o + 24, false)],
-    smask: [view.getUint32(o + 28, false), view.getUint32(o + 32, false), view.getUint32(o + 36, false), view.getUint32(o + 40, false)],
-    daddr: [view.getUint32(o + 44, false), view.getUint32(o + 48, false), view.getUint32(o + 52, false), view.getUint32(o + 56, false)],
-    dmask: [view.getUint32(o + 60, false), view.getUint32(o + 64, false), view.getUint32(o + 68, false), view.getUint32(o + 72, false)],
-    dportMin: view.getUint16(o + 76, LE),
-    dportMax: view.getUint16(o + 78, LE),
-    toPortMin: view.getUint16(o + 80, LE),
-    toPortMax: view.getUint16(o + 82, LE),
-    toMin: [view.getUint32(o + 84, false), view.getUint32(o + 88, false), view.getUint32(o + 92, false), view.getUint32(o + 96, false)],
-    toMax: [view.getUint32(o + 100, false), view.getUint32(o + 104, false), view.getUint32(o + 108, false), view.getUint32(o + 112, false)],
+    mark: view.getUint32(o + 12, LE),
+    markMask: view.getUint32(o + 16, LE),
+    saddr: [view.getUint32(o + 20, false), view.getUint32(o + 24, false), view.getUint32(o + 28, false), view.getUint32(o + 32, false)],
+    smask: [view.getUint32(o + 36, false), view.getUint32(o + 40, false), view.getUint32(o + 44, false), view.getUint32(o + 48, false)],
+    daddr: [view.getUint32(o + 52, false), view.getUint32(o + 56, false), view.getUint32(o + 60, false), view.getUint32(o + 64, false)],
+    dmask: [view.getUint32(o + 68, false), view.getUint32(o + 72, false), view.getUint32(o + 76, false), view.getUint32(o + 80, false)],
+    dportMin: view.getUint16(o + 84, LE),
+    dportMax: view.getUint16(o + 86, LE),
+    toPortMin: view.getUint16(o + 88, LE),
+    toPortMax: view.getUint16(o + 90, LE),
+    toMin: [view.getUint32(o + 92, false), view.getUint32(o + 96, false), view.getUint32(o + 100, false), view.getUint32(o + 104, false)],
+    toMax: [view.getUint32(o + 108, false), view.getUint32(o + 112, false), view.getUint32(o + 116, false), view.getUint32(o + 120, false)],
   }),
   write(view, o, value) {
     view.setUint16(o, whole(value.id, 0, 65535, 'nat_rule.id'), LE);
     view.setUint8(o + 2, whole(value.kind, 0, 255, 'nat_rule.kind'));
     view.setUint8(o + 3, whole(value.family, 0, 255, 'nat_rule.family'));
     view.setUint8(o + 4, whole(value.proto, 0, 255, 'nat_rule.proto'));
+    view.setUint8(o + 5, whole(value.flags, 0, 255, 'nat_rule.flags'));
     view.setUint32(o + 8, whole(value.ifindex, 0, 4294967295, 'nat_rule.ifindex'), LE);
+    view.setUint32(o + 12, whole(value.mark, 0, 4294967295, 'nat_rule.mark'), LE);
+    view.setUint32(o + 16, whole(value.markMask, 0, 4294967295, 'nat_rule.mark_mask'), LE);
     fixed(value.saddr, 4, 'nat_rule.saddr').forEach((item, i) => {
-      view.setUint32(o + 12 + i * 4, whole(item, 0, 4294967295, 'nat_rule.saddr'), false);
+      view.setUint32(o + 20 + i * 4, whole(item, 0, 4294967295, 'nat_rule.saddr'), false);
     });
     fixed(value.smask, 4, 'nat_rule.smask').forEach((item, i) => {
-      view.setUint32(o + 28 + i * 4, whole(item, 0, 4294967295, 'nat_rule.smask'), false);
+      view.setUint32(o + 36 + i * 4, whole(item, 0, 4294967295, 'nat_rule.smask'), false);
     });
     fixed(value.daddr, 4, 'nat_rule.daddr').forEach((item, i) => {
-      view.setUint32(o + 44 + i * 4, whole(item, 0, 4294967295, 'nat_rule.daddr'), false);
+      view.setUint32(o + 52 + i * 4, whole(item, 0, 4294967295, 'nat_rule.daddr'), false);
     });
     fixed(value.dmask, 4, 'nat_rule.dmask').forEach((item, i) => {
-      view.setUint32(o + 60 + i * 4, whole(item, 0, 4294967295, 'nat_rule.dmask'), false);
+      view.setUint32(o + 68 + i * 4, whole(item, 0, 4294967295, 'nat_rule.dmask'), false);
     });
-    view.setUint16(o + 76, whole(value.dportMin, 0, 65535, 'nat_rule.dport_min'), LE);
-    view.setUint16(o + 78, whole(value.dportMax, 0, 65535, 'nat_rule.dport_max'), LE);
-    view.setUint16(o + 80, whole(value.toPortMin, 0, 65535, 'nat_rule.to_port_min'), LE);
-    view.setUint16(o + 82, whole(value.toPortMax, 0, 65535, 'nat_rule.to_port_max'), LE);
+    view.setUint16(o + 84, whole(value.dportMin, 0, 65535, 'nat_rule.dport_min'), LE);
+    view.setUint16(o + 86, whole(value.dportMax, 0, 65535, 'nat_rule.dport_max'), LE);
+    view.setUint16(o + 88, whole(value.toPortMin, 0, 65535, 'nat_rule.to_port_min'), LE);
+    view.setUint16(o + 90, whole(value.toPortMax, 0, 65535, 'nat_rule.to_port_max'), LE);
     fixed(value.toMin, 4, 'nat_rule.to_min').forEach((item, i) => {
-      view.setUint32(o + 84 + i * 4, whole(item, 0, 4294967295, 'nat_rule.to_min'), false);
+      view.setUint32(o + 92 + i * 4, whole(item, 0, 4294967295, 'nat_rule.to_min'), false);
     });
     fixed(value.toMax, 4, 'nat_rule.to_max').forEach((item, i) => {
-      view.setUint32(o + 100 + i * 4, whole(item, 0, 4294967295, 'nat_rule.to_max'), false);
+      view.setUint32(o + 108 + i * 4, whole(item, 0, 4294967295, 'nat_rule.to_max'), false);
     });
-    zero(view, o + 5, 3);
+    zero(view, o + 6, 2);
   },
 };
 

@@ -340,7 +340,7 @@ const WRONG: Record<string, string> = {
   statsu: "unknown command 'statsu' (Did you mean status?); see ctnat --help",
   'bpf ct lst': "unknown command 'lst' (Did you mean one of list, ls?); see ctnat bpf ct --help",
   bpf: 'ctnat bpf needs a command: ct, nat, metrics',
-  'nat add': 'ctnat nat add needs a command: snat, dnat',
+  'nat add': 'ctnat nat add needs a command: snat, dnat, redirect, netmap',
   attach: "missing required argument 'iface'; see ctnat attach --help",
   'attach a/b': 'invalid interface name "a/b"; it has 1 to 15 bytes, no white space, no slash and no colon',
   'attach eth0 --mod tc': "unknown option '--mod' (Did you mean --mode?); see ctnat attach --help",

@@ -12,6 +12,8 @@ import { formatTarget, parseTarget } from '../../src/nat-target.js';
 import { parseProtocol, protocolName } from '../../src/protocol.js';
 
 const SNAT = { kind: 'snat', ifname: 'eth0', to: 'masquerade' } as const;
+const REDIRECT: NatRuleText = { kind: 'redirect', ifname: 'lan0', proto: 'tcp', dport: '80', to: '3128' };
+const NETMAP: NatRuleText = { kind: 'netmap', ifname: 'eth0', src: '10.5.0.0/24', to: '198.51.100.0/24' };
 const DNAT = { kind: 'dnat', ifname: 'eth0', proto: 'tcp', dport: '8080', to: '10.0.0.2:80' } as const;
 
 test('targets come back as they were written', async (t) => {
@@ -73,6 +75,16 @@ test('a rule says what it restricts, and its text makes the same rule again', as
     ],
     [{ ...SNAT, proto: 'icmp', to: '198.51.100.4:1-9' }, 'snat -o eth0 -p icmp --to 198.51.100.4:1-9'],
     [DNAT, 'dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80'],
+    [
+      { ...DNAT, to: '10.0.0.2-10.0.0.5', mark: '16/0xf0' },
+      'dnat -i eth0 -p tcp --dport 8080 --mark 0x10/0xf0 --to 10.0.0.2-10.0.0.5',
+    ],
+    [REDIRECT, 'redirect -i lan0 -p tcp --dport 80 --to 3128'],
+    [NETMAP, 'netmap -o eth0 -s 10.5.0.0/24 --to 198.51.100.0/24'],
+    [
+      { ...NETMAP, src: 'fd00:5::/48', to: '2001:db8:5::/48', neutral: true },
+      'netmap -o eth0 -s fd00:5::/48 --to 2001:db8:5::/48 --neutral',
+    ],
     [{ ...DNAT, dport: '1-5', to: '10.0.0.2:11-15' }, 'dnat -i eth0 -p tcp --dport 1-5 --to 10.0.0.2:11-15'],
     [{ ...DNAT, dport: '1-5' }, 'dnat -i eth0 -p tcp --dport 1-5 --to 10.0.0.2:80'],
     [{ ...DNAT, to: '[fd00::2]:80' }, 'dnat -i eth0 -p tcp --dport 8080 --to [fd00::2]:80'],
@@ -81,7 +93,7 @@ test('a rule says what it restricts, and its text makes the same rule again', as
     t.equal(natRuleText(rule), line);
     const { kind, iface, to, dport, id: _id, ...rest } = natRuleJson(rule);
     const again = parseNatRule({
-      kind: kind === 'dnat' ? 'dnat' : 'snat',
+      kind: kind === 'masquerade' ? 'snat' : kind,
       ifname: iface,
       to,
       ...(dport !== undefined && { dport: String(dport) }),
@@ -105,7 +117,13 @@ test('a rule whose parts do not fit names the part', async (t) => {
     [{ ...SNAT, to: '224.0.0.1' }, 'to', /no address that a host can have/],
     [{ ...SNAT, dport: '80' }, 'dport', /needs a protocol with ports/],
     [{ ...DNAT, to: 'masquerade' }, 'to', /give dnat an address/],
-    [{ ...DNAT, to: '10.0.0.2-10.0.0.3:80' }, 'to', /one address/],
+    [{ ...DNAT, mark: '0x100/0xff' }, 'mark', /matches nothing/],
+    [{ ...DNAT, neutral: true }, 'neutral', /only netmap/],
+    [{ kind: 'redirect', ifname: 'lan0', proto: 'tcp', to: '80' }, 'dport', /a redirect rule needs dport/],
+    [{ ...REDIRECT, to: '10.0.0.1:80' }, 'to', /invalid port/],
+    [{ kind: 'netmap', ifname: 'eth0', to: '198.51.100.0/24' }, 'src', /netmap needs src/],
+    [{ ...NETMAP, to: '198.51.100.0/25' }, 'to', /src has 24 bits, to has 25/],
+    [{ ...NETMAP, neutral: true }, 'neutral', /of IPv6/],
     [{ ...DNAT, dport: '1-5', to: '10.0.0.2:1-4' }, 'to', /dport 1-5 has 5 ports, to 1-4 has 4/],
     [{ ...DNAT, proto: 'icmp' }, 'dport', /needs a protocol with ports/],
     [{ ...DNAT, dport: '0' }, 'dport', /out of range/],

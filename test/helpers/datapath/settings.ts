@@ -96,7 +96,7 @@ export function iface(name: string, setup: InterfaceSetup): Iface {
 }
 
 export interface RuleSetup {
-  kind: 'snat' | 'masquerade' | 'dnat';
+  kind: 'snat' | 'masquerade' | 'dnat' | 'redirect' | 'netmapOut' | 'netmapIn';
   /** ifindex of the hook's interface; 0: any. */
   ifindex?: number;
   /** IP protocol; 0: any. */
@@ -108,9 +108,19 @@ export interface RuleSetup {
   to?: [first: string, last: string];
   ports?: [low: number, high: number];
   family?: 4 | 6;
+  /** enum nat_rule_flags */
+  flags?: number;
+  mark?: [value: number, mask: number];
 }
 
-const KINDS = { snat: NatRuleKind.SNAT, masquerade: NatRuleKind.MASQUERADE, dnat: NatRuleKind.DNAT } as const;
+const KINDS = {
+  snat: NatRuleKind.SNAT,
+  masquerade: NatRuleKind.MASQUERADE,
+  dnat: NatRuleKind.DNAT,
+  redirect: NatRuleKind.REDIRECT,
+  netmapOut: NatRuleKind.NETMAP_OUT,
+  netmapIn: NatRuleKind.NETMAP_IN,
+} as const;
 
 export function natRule(id: number, setup: RuleSetup): NatRule {
   const family =
@@ -122,7 +132,10 @@ export function natRule(id: number, setup: RuleSetup): NatRule {
     kind: KINDS[setup.kind],
     family,
     proto: setup.proto ?? 0,
+    flags: setup.flags ?? 0,
     ifindex: setup.ifindex ?? 0,
+    mark: setup.mark?.[0] ?? 0,
+    markMask: setup.mark?.[1] ?? 0,
     saddr,
     smask,
     daddr,
