@@ -341,7 +341,7 @@ const BAD: Record<string, [text: string, line: string]> = {
   ],
   'a rule of no kind': [
     `${A}nat: [{}]`,
-    ':2:7: nat[0]: expected one rule: { dnat: … } or { snat: … }, got a mapping',
+    ':2:7: nat[0]: expected one rule: { dnat: … }, { snat: … }, { redirect: … } or { netmap: … }, got a mapping',
   ],
   'a rule of an unknown kind': [
     `${A}nat: [{snt: {}}]`,
