@@ -135,13 +135,14 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	turned = (high ^ form) & 1;
 	dir = (turned ^ (form >> 1 & 1) ^ 1) & 1;
 	seen = tag_matches(tag, slot);
+	/* before all: its source is to be judged, also when to the flow as it is the packet is done */
+	if (at == HOOK_EGRESS && dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS)
+		return FAST_NOT;
 	if (turned & ~(form >> 1 & form >> 2)) { /* STAGE_DONE */
 		if (!seen)
 			return FAST_NOT;
 		goto done;
 	}
-	if (at == HOOK_EGRESS && dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS)
-		return FAST_NOT;
 	if (!seen) {
 		if (p.proto == IPPROTO_TCP) {
 			timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);
