@@ -44,7 +44,7 @@ inline_ int sweep(struct __sk_buff *skb, const bool v6)
 		return VERDICT_DROP;
 	cursor = r->cursor;
 	limit = r->limit;
-	UNROLL_LONG
+	UNROLL_SWEEP
 	for (__u32 i = 0; i < SWEEP_SCAN_STEP; i++) {
 		__u32 slot = cursor + i;
 

@@ -11,7 +11,7 @@ export interface DatapathFlavour extends Flavour {
 export const FLAVOURS = [
   /** Linux 4.19: no loops, no global data, instruction set v2. */
   { name: 'floor', cpu: 'v2', needs: [] },
-/**
+  /**
    * 5.3: bounded loops and global data. In 64-bit arithmetic: the verifier knows no bounds of 32-bit values before 5.7,
    * and loses some until 5.10.
    */
