@@ -37,6 +37,7 @@ const CLASH = `
     print Socket::inet_ntop($six ? 10 : 2, $host), " $p $answer\\n";
     $got++;
   }
+  1 while wait != -1;
 `;
 
 export interface ClashEnds {
