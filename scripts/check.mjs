@@ -28,6 +28,7 @@ const checks = [
     name: 'the floor flavour is what Linux 4.19 takes',
     argv: ['node', 'loader/dist/src/floor-gate.js', 'build/bpf/floor/ctnat.bpf.o'],
   },
+  { name: 'the compliance table names tests that exist', argv: ['node', 'scripts/compliance.mjs'] },
 ];
 
 let failed = 0;

@@ -93,3 +93,25 @@ t.test('netmap: one to one, in both directions and between inside hosts', async 
   const types = (await nat.mappings()).map(({ type }) => type);
   t.strictSame([...new Set(types)], ['netmap']);
 });
+
+t.test('exempt destinations see the inside address', async (t) => {
+  const { topology, clients, servers, router } = await network(t, { servers: 2 });
+  const nat = ctnatFor(topology);
+  const [exempt, other] = servers;
+  await topology.hop!.ip('route', 'add', '10.0.0.0/24', 'via', router.ipv4);
+  for (const { ns } of servers) await ns.ip('route', 'add', '10.0.0.0/24', 'via', '203.0.113.1');
+  await nat.apply(
+    [
+      'interfaces:',
+      `  - { name: ${router.wan}, masquerade: 4 }`,
+      ...router.lan.map((name) => `  - { name: ${name} }`),
+      // the longest prefix decides; the shorter one is another network's
+      `exempt: [203.0.113.192/26, ${exempt!.ipv4}/32]`,
+    ].join('\n'),
+  );
+  const { peer, ipv4 } = clients[0]!;
+  const socket = await peer.udp(ipv4, 40_000);
+
+  t.equal(await socket.ask(exempt!.ipv4, UDP_PORT), `${ipv4} 40000`);
+  t.equal(await socket.ask(other!.ipv4, UDP_PORT), `${router.ipv4} 40000`);
+});
