@@ -22,7 +22,7 @@ enum call {
 		14, /* a flow born at ingress met its outgoing interface: its successor is ready */
 	CALL_ERROR_INGRESS = 16, /* ICMP errors */
 	CALL_ERROR_EGRESS = 18,
-	CALL_CLAIM_INGRESS = 20, /* what the rule asks for; with the port that is free as a rule, all of it */
+	CALL_CLAIM_INGRESS = 20, /* what the rule asks for, and the port that is free as a rule */
 	CALL_CLAIM_EGRESS = 22,
 	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
 	CALL_OPTIONS_EGRESS = 26,
@@ -30,7 +30,7 @@ enum call {
 	CALL_SEARCH = 30,	  /* the port that was asked for is taken: another one */
 	CALL_EVENT = 32,	  /* tells of a flow that is new or has changed; the packet's last program */
 	CALL_DROP = 34,		  /* tells of a dropped packet; its last program */
-	CALL_COMMIT_INGRESS = 36, /* the keys of the flow that SEARCH has found a port for */
+	CALL_COMMIT_INGRESS = 36, /* the other keys of the flow whose port is claimed */
 	CALL_COMMIT_EGRESS = 38,
 	CALL_REFUSE = 40,	/* no port is left: the packet's sender is told */
 	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * A new translated flow gets its outside port and its keys. CLAIM makes the plan and asks for the port that
- * the flow has already; it is free as a rule, and the flow complete. If it is not, the plan goes into the
- * slot, which nobody else looks at yet, SEARCH walks through the range without looking at the packet, and
- * COMMIT sets the other keys.
+ * the flow has already, which is free as a rule. If it is not, the plan goes into the slot, which nobody else
+ * looks at yet, and SEARCH walks through the range without looking at the packet. COMMIT sets the other keys;
+ * where the verifier lets it, it is a part of CLAIM for a flow that needs no search (CLAIM_COMMITS).
  */
 #ifndef CTNAT_CLAIM_H
 #define CTNAT_CLAIM_H
@@ -103,20 +103,21 @@ inline_ void plan_drop(struct flow *f)
 
 /*
  * The port that the flow has already, or that a rule asks for. Here alone the reply may turn out to be just
- * what an untranslated flow's would be (`same`); then one key stands for both directions. `local`: that one
- * is taken, which is why the flow is here.
+ * what an untranslated flow's would be (`same`, 1 or 0); then one key stands for both directions: sorted, the
+ * ends are the same.
+ * verifier: arithmetic. Each choice between two tuples would be a branch for each of their words.
  */
-inline_ int claim_first(const struct plan *plan, const struct packet *p, struct tuple_ref *ref, bool local,
-			bool same, const bool v6)
+inline_ int claim_first(const struct plan *plan, const struct packet *p, union tuple_key *key,
+			struct tuple_ref *ref, __u32 same, const bool v6)
 {
-	union tuple_key key;
-	bool high;
+	const struct tuple6 *t = &p->tuple;
+	__u32 reply_high = tuple_key(key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	__u32 high = address_above(t->saddr, t->daddr, t->sport, t->dport, v6), mask = -same;
 
-	if (same && local)
-		return -EEXIST;
-	high = tuple_key(&key, same ? &p->tuple : &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
-	ref->form = (same ? FORM_ORIGINAL | FORM_REPLY : FORM_REPLY) | (high ? FORM_SOURCE_HIGH : 0);
-	return tuple_claim(&key, ref, v6);
+	hide(mask);
+	high = reply_high ^ ((reply_high ^ high) & mask);
+	ref->form = FORM_REPLY | (FORM_ORIGINAL & mask) | high * FORM_SOURCE_HIGH;
+	return tuple_claim(key, ref, v6);
 }
 
 inline_ bool plan_changes_nothing(const struct plan *plan, const struct packet *p, const bool v6)
@@ -128,14 +129,17 @@ inline_ bool plan_changes_nothing(const struct plan *plan, const struct packet *
 	       reply->dport == p->tuple.sport;
 }
 
-/* The reply tuple is claimed: status, the other keys, and the packet goes on. */
+/* The reply tuple is claimed: status, the other keys, and the packet goes on. `same`: there are no others. */
 inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, const struct plan *plan,
-		   struct tuple_ref *ref, const struct settings *s, const enum hook_dir at, const bool v6)
+		   struct tuple_ref *ref, bool same, const struct settings *s, const enum hook_dir at,
+		   const bool v6)
 {
 	bool local = hop_flags(skb) & HOP_LOCAL, high, source, destination;
 	__u32 slot = ref->slot;
 	union tuple_key key;
 
+	plan_drop(f);
+	nat_retries_count(hop_tries(skb), false);
 	source = !address_equal(p->tuple.saddr, plan->reply.daddr, v6) || p->tuple.sport != plan->reply.dport;
 	destination = !address_equal(p->tuple.daddr, plan->reply.saddr, v6) ||
 		      (proto_has_ports(p->proto) && p->tuple.dport != plan->reply.sport);
@@ -143,6 +147,8 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 	blur(destination, s->zero);
 	write_once(f->status, CT_CONFIRMED | (source ? CT_SRC_NAT : 0) | (destination ? CT_DST_NAT : 0));
 	barrier_compiler();
+	if (same)
+		goto finish;
 	if (source && destination) {
 		high = middle_key(&key, p, plan, slot, v6);
 		ref->form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
@@ -155,15 +161,17 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 	}
 	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | (local ? KEY_LOCAL : 0), 0, v6);
 	ref->form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
-	if (!tuple_claim(&key, ref, v6))
-		return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
-	tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
-	tuple_release(&key, v6);
-	if (source && destination) {
-		middle_key(&key, p, plan, slot, v6);
+	if (tuple_claim(&key, ref, v6)) {
+		tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
 		tuple_release(&key, v6);
+		if (source && destination) {
+			middle_key(&key, p, plan, slot, v6);
+			tuple_release(&key, v6);
+		}
+		return create_join(skb, f, at, v6);
 	}
-	return create_join(skb, f, at, v6);
+finish:
+	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }
 
 /* Steps 2 to 4 of a translated flow, whose slot is in skb->cb. */
@@ -174,6 +182,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	struct flow *f = flow_at(slot, v6);
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
+	union tuple_key key;
 	enum reason reason;
 	struct packet p;
 	struct plan plan;
@@ -191,36 +200,34 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	plan_blur(&plan, s->zero);
 	ref.slot = slot;
 	ref.gen = f->gen;
+	skb->cb[4] = 0;
 	if (!proto_has_ports(p.proto))
 		plan.reply.sport = plan.reply.dport;
 	plan_save(f, &plan, v6);
-	/* a flow that is judged holds the plain tuple already */
 	same = plan_changes_nothing(&plan, &p, v6);
 	blur(same, s->zero);
 	same &= 1;
-	if (plan.keep_first)
-		err = claim_first(&plan, &p, &ref, local, same, v6);
+	/* a flow that comes by its KEY_LOCAL, or is judged, is here because the plain tuple is taken */
+	if (plan.keep_first && !(same && local))
+		err = claim_first(&plan, &p, &key, &ref, same, v6);
 	if (err == -EEXIST) {
 		if (same && !local) /* another CPU was first with it */
 			return create_join(skb, f, at, v6);
-		skb->cb[4] = 0;
 		hop_go(skb, CALL_SEARCH, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
 	if (err)
 		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
-	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE)) {
-		skb->cb[4] = 0;
-		hop_go(skb, CALL_JUDGE_EGRESS, v6);
-	}
-	nat_retries_count(0, false);
-	plan_drop(f);
-	if (same) {
+	if (same)
 		f->nat = NAT_NONE;
-		write_once(f->status, CT_CONFIRMED);
-		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
-	}
-	return commit(skb, f, &p, &plan, &ref, s, at, v6);
+	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE))
+		hop_go(skb, CALL_JUDGE_EGRESS, v6);
+	else if (CLAIM_COMMITS)
+		return commit(skb, f, &p, &plan, &ref, same, s, at, v6);
+	else
+		hop_go(skb, at == HOOK_INGRESS ? CALL_COMMIT_INGRESS : CALL_COMMIT_EGRESS, v6);
+	tuple_release(&key, v6);
+	return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 }
 
 /* A pass of the search; the packet is not looked at. */
@@ -284,7 +291,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	return create_fail(skb, f, at, REASON_DROP_NO_PORT);
 }
 
-/* What SEARCH has found becomes the flow's. */
+/* What CLAIM or SEARCH has claimed becomes the flow's. */
 inline_ int commit_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
 	__u32 now = clock_now(), slot = skb->cb[3] - 1;
@@ -301,15 +308,13 @@ inline_ int commit_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	flow_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
 	ref.slot = slot;
 	ref.gen = f->gen;
-	plan_drop(f);
-	nat_retries_count(hop_tries(skb), false);
 	if (!hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
 		tuple_key(&key, &plan.reply, f->proto, flow_key_flags(f), 0, v6);
 		tuple_release(&key, v6);
 		slot_abandon(f);
 		return verdict;
 	}
-	return commit(skb, f, &p, &plan, &ref, s, at, v6);
+	return commit(skb, f, &p, &plan, &ref, f->nat == NAT_NONE, s, at, v6);
 }
 
 #endif

@@ -18,6 +18,7 @@
  * CTNAT_FETCH: an atomic addition says what was there before it (5.12).
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  *
+ * CLAIM_COMMITS: CLAIM completes a flow that needs no search, one tail call less.
  * PORT_LOOK_STEP: ports looked at before a pass asks whether one of them was free; there are the fewer ways
  * through the pass for the verifier.
  */
@@ -38,6 +39,12 @@ enum { SWEEP_SCAN_STEP = 32, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6 };
 enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6 };
 #endif
 #define UNROLL _Pragma("clang loop unroll(full)")
+
+#ifdef CTNAT_FETCH
+enum { CLAIM_COMMITS = 1 };
+#else
+enum { CLAIM_COMMITS = 0 };
+#endif
 
 /* Rules looked at in one pass. */
 enum { RULE_SCAN_STEP = 16 };

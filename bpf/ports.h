@@ -188,7 +188,7 @@ inline_ void port_walk_begin(struct port_walk *w, const struct port_search *sear
 	struct tuple6 *reply = search->reply;
 
 	w->service_mask = -(__u32)proto_has_ports(search->proto);
-	w->above = -(__u32)address_above(reply->saddr, reply->daddr, v6);
+	w->above = -(__u32)address_above(reply->saddr, reply->daddr, 0, 0, v6);
 	w->equal = -(__u32)address_equal(reply->saddr, reply->daddr, v6);
 	w->tcp = search->proto == IPPROTO_TCP;
 	blur(w->service_mask, zero);

@@ -15,11 +15,14 @@ union tuple_key {
 	struct tuple6_key v6;
 };
 
+/* One branch for the whole address, as the caller makes it. */
 inline_ bool address_equal(const __be32 *a, const __be32 *b, const bool v6)
 {
-	if (a[0] != b[0])
-		return false;
-	return !v6 || (a[1] == b[1] && a[2] == b[2] && a[3] == b[3]);
+	__u32 differs = a[0] ^ b[0];
+
+	if (v6)
+		differs |= (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+	return !differs;
 }
 
 inline_ void address_copy(__be32 *to, const __be32 *from, const bool v6)
@@ -32,15 +35,26 @@ inline_ void address_copy(__be32 *to, const __be32 *from, const bool v6)
 	}
 }
 
-inline_ bool address_above(const __be32 *a, const __be32 *b, const bool v6)
+/* What a - b - borrow borrows: 1 or 0. Of numbers below 2^63. */
+inline_ __u64 borrow(__u64 a, __u64 b, __u64 borrow)
 {
-	if (a[0] != b[0] || !v6)
-		return a[0] > b[0];
-	if (a[1] != b[1])
-		return a[1] > b[1];
-	if (a[2] != b[2])
-		return a[2] > b[2];
-	return a[3] > b[3];
+	__u64 difference = a - b - borrow;
+
+	hide(difference); /* or the compiler makes a branch of it */
+	return difference >> 63;
+}
+
+/* Whether address a, continued by a_low, is the higher number: 1 or 0. */
+inline_ __u64 address_above(const __be32 *a, const __be32 *b, __u16 a_low, __u16 b_low, const bool v6)
+{
+	const int last = v6 ? 3 : 0;
+	__u64 above = borrow((__u64)b[last] << 16 | b_low, (__u64)a[last] << 16 | a_low, 0);
+
+	if (!v6)
+		return above;
+	above = borrow(b[2], a[2], above);
+	above = borrow(b[1], a[1], above);
+	return borrow(b[0], a[0], above);
 }
 
 /* The same packet going back: what a reply to t looks like. */
@@ -52,33 +66,46 @@ inline_ void tuple_reverse(struct tuple6 *to, const struct tuple6 *t, const bool
 	to->dport = t->sport;
 }
 
+/* Which end of a tuple is which in its key. `swap`: all ones if they change places, else 0. */
+inline_ void key_ends(__be32 *low, __be32 *high, const __be32 *from, const __be32 *to, __u64 swap, int words)
+{
+	UNROLL
+	for (int i = 0; i < words; i++) {
+		__u32 change = (from[i] ^ to[i]) & swap;
+
+		low[i] = from[i] ^ change;
+		high[i] = to[i] ^ change;
+	}
+}
+
 /*
  * Makes the key of a tuple; returns whether the source became endpoint 1. Endpoints are ordered as numbers
  * in memory order: any order serves, as long as both directions agree.
+ * verifier: without a branch. One for each word would leave as many ways to everything behind it.
  */
 inline_ bool tuple_key(union tuple_key *key, const struct tuple6 *t, __u8 proto, __u8 flags, __u16 zone,
 		       const bool v6)
 {
-	bool high = address_above(t->saddr, t->daddr, v6) ||
-		    (address_equal(t->saddr, t->daddr, v6) && t->sport > t->dport);
+	__u64 high = address_above(t->saddr, t->daddr, t->sport, t->dport, v6), swap = -high;
+	__u16 change;
 
+	hide(swap);
+	change = (t->sport ^ t->dport) & swap;
 	if (v6) {
 		struct tuple6_key *k = &key->v6;
 
-		address_copy(k->addr[0], high ? t->daddr : t->saddr, true);
-		address_copy(k->addr[1], high ? t->saddr : t->daddr, true);
-		k->port[0] = high ? t->dport : t->sport;
-		k->port[1] = high ? t->sport : t->dport;
+		key_ends(k->addr[0], k->addr[1], t->saddr, t->daddr, swap, 4);
+		k->port[0] = t->sport ^ change;
+		k->port[1] = t->dport ^ change;
 		k->proto = proto;
 		k->flags = flags;
 		k->zone = zone;
 	} else {
 		struct tuple4_key *k = &key->v4;
 
-		k->addr[0] = high ? t->daddr[0] : t->saddr[0];
-		k->addr[1] = high ? t->saddr[0] : t->daddr[0];
-		k->port[0] = high ? t->dport : t->sport;
-		k->port[1] = high ? t->sport : t->dport;
+		key_ends(k->addr, k->addr + 1, t->saddr, t->daddr, swap, 1);
+		k->port[0] = t->sport ^ change;
+		k->port[1] = t->dport ^ change;
 		k->proto = proto;
 		k->flags = flags;
 		k->zone = zone;

@@ -76,7 +76,7 @@ export const Call = {
   ERROR_INGRESS: 16,
   /** C: CALL_ERROR_EGRESS. */
   ERROR_EGRESS: 18,
-  /** what the rule asks for; with the port that is free as a rule, all of it (C: CALL_CLAIM_INGRESS) */
+  /** what the rule asks for, and the port that is free as a rule (C: CALL_CLAIM_INGRESS) */
   CLAIM_INGRESS: 20,
   /** C: CALL_CLAIM_EGRESS. */
   CLAIM_EGRESS: 22,
@@ -92,7 +92,7 @@ export const Call = {
   EVENT: 32,
   /** tells of a dropped packet; its last program (C: CALL_DROP) */
   DROP: 34,
-  /** the keys of the flow that SEARCH has found a port for (C: CALL_COMMIT_INGRESS) */
+  /** the other keys of the flow whose port is claimed (C: CALL_COMMIT_INGRESS) */
   COMMIT_INGRESS: 36,
   /** C: CALL_COMMIT_EGRESS. */
   COMMIT_EGRESS: 38,
