@@ -40,6 +40,7 @@ EXPORT(enum, reason);
 EXPORT(enum, settings_flags);
 EXPORT(enum, sweep_mode);
 EXPORT(enum, tuple_form);
+EXPORT(enum, xdp_port_flags);
 
 EXPORT(struct, edit_request);
 EXPORT(struct, event);
@@ -64,6 +65,8 @@ EXPORT(struct, tuple4_key);
 EXPORT(struct, tuple6);
 EXPORT(struct, tuple6_key);
 EXPORT(struct, tuple_ref);
+EXPORT(struct, xdp_port);
 
 EXPORT_CONST(NAT_RETRIES_BUCKETS);
 EXPORT_CONST(NAT_RULES_PER_BANK);
+EXPORT_CONST(XDP_PORTS_MAX);

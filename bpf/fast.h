@@ -38,6 +38,7 @@ struct fast_packet {
 	__u32 proto;
 	struct tcp_ack seg;
 	__u32 tcp_flags;
+	__u32 tos;
 };
 
 /* False: the packet goes the long way. */
@@ -53,6 +54,7 @@ inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packe
 		return false;
 	p->saddr = w[3];
 	p->daddr = w[4];
+	p->tos = w[0] >> 8 & 0xff;
 	if (!p->saddr || (p->daddr & 0xe0) == 0xe0) /* multicast, and what lies above */
 		return false;
 	p->ports = w[WORD_PORTS];

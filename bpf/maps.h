@@ -104,6 +104,14 @@ struct {
 	__type(value, struct iface);
 } ifaces SEC(".maps");
 
+/* Interfaces of XDP mode, whose programs alone read it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XDP_PORTS_MAX);
+	__type(key, __u32);
+	__type(value, struct xdp_port);
+} xdp_ports SEC(".maps");
+
 /* Two banks, so that a new set of rules is written beside the live one and taken by one store. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -90,20 +90,28 @@ struct packet {
  */
 inline_ void *packet_begin(const struct __sk_buff *skb)
 {
+#ifdef CTNAT_XDP
+	return (void *)skb->data;
+#else
 	void *at;
 
 	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(skb), "i"(offsetof(struct __sk_buff, data)));
 	return at;
+#endif
 }
 
 inline_ void *packet_end(const struct __sk_buff *skb)
 {
+#ifdef CTNAT_XDP
+	return (void *)skb->data_end;
+#else
 	void *at;
 
 	asm volatile("%0 = *(u32 *)(%1 + %2)"
 		     : "=r"(at)
 		     : "r"(skb), "i"(offsetof(struct __sk_buff, data_end)));
 	return at;
+#endif
 }
 
 enum { PACKET_DIRECT_MAX = 4096 }; /* no header chain that is worth speed is longer */
@@ -112,6 +120,9 @@ enum { PACKET_DIRECT_MAX = 4096 }; /* no header chain that is worth speed is lon
  * before. */
 inline_ bool packet_words(struct __sk_buff *skb, __u32 offset, __u32 *to, const __u32 n)
 {
+#ifdef CTNAT_XDP
+	return xdp_load(skb, offset, to, n * 4, true) == 0; /* all that there is is linear */
+#else
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 
@@ -125,6 +136,7 @@ inline_ bool packet_words(struct __sk_buff *skb, __u32 offset, __u32 *to, const 
 		return true;
 	}
 	return bpf_skb_load_bytes(skb, offset, to, n * 4) == 0;
+#endif
 }
 
 inline_ __u8 icmp_kind4(__u8 type, __u8 *flags)

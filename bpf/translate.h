@@ -51,11 +51,11 @@ inline_ bool translates_port(__u8 proto, enum ct_dir dir, const enum hook_dir at
 }
 
 /*
- * Gives the packet this hook's side of its translation. False: it could not be written, or the flow went
+ * Gives the packet one hook's side of its translation. False: it could not be written, or the flow went
  * away while it was read.
  */
-inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen,
-		       enum ct_dir dir, const enum hook_dir at, const bool v6)
+inline_ bool translate_at(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen,
+			  enum ct_dir dir, const enum hook_dir at, const bool v6)
 {
 	struct tuple6 other;
 
@@ -75,6 +75,17 @@ inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flo
 	if (address_equal(p->tuple.saddr, other.daddr, v6) && p->tuple.sport == other.dport)
 		return true;
 	return rewrite_side(skb, p, SIDE_SOURCE, other.daddr, other.dport, v6) == 0;
+}
+
+/* Gives the packet this hook's side of its translation; at XDP, which does both hooks' work, both sides. */
+inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen,
+		       enum ct_dir dir, const enum hook_dir at, const bool v6)
+{
+#ifdef CTNAT_XDP
+	if (!translate_at(skb, p, f, gen, dir, HOOK_INGRESS, v6))
+		return false;
+#endif
+	return translate_at(skb, p, f, gen, dir, at, v6);
 }
 
 /* Ingress: leaves word for egress. Egress: takes it away, the packet may reach another host's hooks with it.

@@ -351,6 +351,24 @@ struct iface {
 	char name[16];
 };
 
+/* What the programs at XDP may do with an interface's packets. */
+enum xdp_port_flags {
+	XDP_PORT_NATIVE = 1 << 0,    /* the program runs in the driver, else in the stack (generic) */
+	XDP_PORT_SENDS = 1 << 1,     /* the driver takes packets that another interface's has received */
+	XDP_PORT_RP_LOOSE = 1 << 2,  /* rp_filter: the way back to the source must exist */
+	XDP_PORT_RP_STRICT = 1 << 3, /* ... and lead through this interface */
+};
+
+/* One interface of XDP mode; index: the low bits of its ifindex. */
+struct xdp_port {
+	__u32 ifindex;
+	__u8 mac[6]; /* a frame to another one is the stack's */
+	__u8 flags;  /* enum xdp_port_flags */
+	__u8 pad;
+};
+
+enum { XDP_PORTS_MAX = 4096 }; /* a power of 2 */
+
 enum nat_rule_kind {
 	NAT_RULE_NONE,
 	NAT_RULE_SNAT,

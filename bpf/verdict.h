@@ -10,6 +10,9 @@
 #include "settings.h"
 #include "tuple.h"
 
+#ifdef CTNAT_XDP
+#include "xdp_verdict.h"
+#else
 /* Later filters of the same hook still see what passes. TCX_NEXT is the same number. */
 enum { VERDICT_PASS = TC_ACT_UNSPEC, VERDICT_DROP = TC_ACT_SHOT };
 
@@ -18,6 +21,7 @@ inline_ int verdict_pass(struct __sk_buff *skb, enum hook_dir at, enum reason re
 	metric_count(reason, at, skb->len);
 	return VERDICT_PASS;
 }
+#endif
 
 /* Ends the packet here unless somebody listens to drops: DROP tells them. */
 inline_ int verdict_drop(struct __sk_buff *skb, enum hook_dir at, enum reason reason)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o, and what the
-// packet tables and the bench run it with, to build/bpf/test/. What is compiled already from the same source with the same
+// Compiles the BPF sources: bpf/ctnat.bpf.c in every flavour, to build/bpf/FLAVOUR/ctnat.bpf.o, bpf/xdp.bpf.c in
+// those that have XDP mode, and what the packet tables and the bench run it with, to build/bpf/test/. What is compiled already from the same source with the same
 // compiler is left alone.
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,11 @@ const TEST = { name: 'test', cpu: 'v2' };
 
 const TESTS = ['harness', 'wire', 'long_way', 'bench', 'flood'];
 
-const builds = [...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]), ...TESTS.map((name) => [`bpf/test/${name}.bpf.c`, TEST])];
+const builds = [
+  ...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]),
+  ...FLAVOURS.filter(({ xdp }) => xdp).map((flavour) => ['bpf/xdp.bpf.c', flavour]),
+  ...TESTS.map((name) => [`bpf/test/${name}.bpf.c`, TEST]),
+];
 
 for (const [source, flavour] of builds) {
   try {

@@ -5,6 +5,8 @@ import type { FeatureName, Flavour } from 'libbpf-ts';
 /** A flavour and the kernel features without which it does not load. */
 export interface DatapathFlavour extends Flavour {
   readonly needs: readonly FeatureName[];
+  /** Whether it has XDP mode (bpf/xdp.bpf.c). */
+  readonly xdp?: boolean;
 }
 
 /** Oldest kernel's first; bpf/compiler.h says what the macros change. */
@@ -35,10 +37,17 @@ export const FLAVOURS = [
       CTNAT_FETCH: true,
     },
     needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics'],
+    xdp: true,
   },
 ] as const satisfies readonly DatapathFlavour[];
 
 export type FlavourName = (typeof FLAVOURS)[number]['name'];
+
+/** Whether a flavour has XDP mode. */
+export function hasXdp(name: FlavourName): boolean {
+  const flavour: DatapathFlavour | undefined = FLAVOURS.find((each) => each.name === name);
+  return flavour?.xdp ?? false;
+}
 
 /** The flavour that makes the most of what the kernel has. `isAvailable` asks for one feature. */
 export function bestFlavour(isAvailable: (feature: FeatureName) => boolean): FlavourName {

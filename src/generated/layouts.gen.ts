@@ -54,6 +54,9 @@ export const NAT_RETRIES_BUCKETS = 34;
 /** C: NAT_RULES_PER_BANK. */
 export const NAT_RULES_PER_BANK = 256;
 
+/** a power of 2 (C: XDP_PORTS_MAX) */
+export const XDP_PORTS_MAX = 4096;
+
 /** Index into the calls map; + 1 for IPv6. (C: enum call) */
 export const Call = {
   /** the hook again: a flow has appeared meanwhile (C: CALL_INGRESS) */
@@ -639,6 +642,20 @@ export const TupleForm = {
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
+
+/** What the programs at XDP may do with an interface's packets. (C: enum xdp_port_flags) */
+export const XdpPortFlags = {
+  /** the program runs in the driver, else in the stack (generic) (C: XDP_PORT_NATIVE) */
+  NATIVE: 1,
+  /** the driver takes packets that another interface's has received (C: XDP_PORT_SENDS) */
+  SENDS: 2,
+  /** rp_filter: the way back to the source must exist (C: XDP_PORT_RP_LOOSE) */
+  RP_LOOSE: 4,
+  /** ... and lead through this interface (C: XDP_PORT_RP_STRICT) */
+  RP_STRICT: 8,
+} as const;
+
+export type XdpPortFlags = (typeof XdpPortFlags)[keyof typeof XdpPortFlags];
 
 /** The tick of the present timer tick, which most packets find here (bpf/clock.h). (C: struct clock_tick, 8 bytes) */
 export interface ClockTick {
@@ -2948,6 +2965,53 @@ export const tupleRefCodec: Codec<TupleRef> = {
   },
 };
 
+/** One interface of XDP mode; index: the low bits of its ifindex. (C: struct xdp_port, 12 bytes) */
+export interface XdpPort {
+  /** C: ifindex: u32 at 0. */
+  ifindex: number;
+  /** a frame to another one is the stack's (C: mac: u8[6] at 4) */
+  mac: number[];
+  /** enum xdp_port_flags (C: flags: u8 at 10) */
+  flags: number;
+}
+
+/** Where the fields of struct xdp_port are, for code that reads bytes in place. */
+export const XDP_PORT = {
+  size: 12,
+  offset: {
+    ifindex: 0,
+    mac: 4,
+    flags: 10,
+  },
+} as const;
+
+export const xdpPortLayout: StructShape = {
+  name: 'xdp_port',
+  size: 12,
+  fields: [
+    { name: 'ifindex', offset: 0, type: 'u32' },
+    { name: 'mac', offset: 4, type: 'u8[6]' },
+    { name: 'flags', offset: 10, type: 'u8' },
+  ],
+};
+
+export const xdpPortCodec: Codec<XdpPort> = {
+  size: 12,
+  read: (view, o) => ({
+    ifindex: view.getUint32(o, LE),
+    mac: [view.getUint8(o + 4), view.getUint8(o + 5), view.getUint8(o + 6), view.getUint8(o + 7), view.getUint8(o + 8), view.getUint8(o + 9)],
+    flags: view.getUint8(o + 10),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.ifindex, 0, 4294967295, 'xdp_port.ifindex'), LE);
+    fixed(value.mac, 6, 'xdp_port.mac').forEach((item, i) => {
+      view.setUint8(o + 4 + i * 1, whole(item, 0, 255, 'xdp_port.mac'));
+    });
+    view.setUint8(o + 10, whole(value.flags, 0, 255, 'xdp_port.flags'));
+    view.setUint8(o + 11, 0);
+  },
+};
+
 const u32Codec: Codec<number> = {
   size: 4,
   read: (view, o) => view.getUint32(o, LE),
@@ -3000,6 +3064,7 @@ export const layouts = {
   tuple6: tuple6Layout,
   tuple6_key: tuple6KeyLayout,
   tuple_ref: tupleRefLayout,
+  xdp_port: xdpPortLayout,
 } as const;
 
 /** Every map by its C name. */
@@ -3084,6 +3149,8 @@ export const maps: {
   readonly tuples4: MapLayout<Tuple4Key, TupleRef>;
   /** C: tuples6: hash, struct tuple6_key → struct tuple_ref. */
   readonly tuples6: MapLayout<Tuple6Key, TupleRef>;
+  /** Interfaces of XDP mode, whose programs alone read it. (C: xdp_ports: array, u32 → struct xdp_port) */
+  readonly xdp_ports: MapLayout<number, XdpPort>;
 } = {
   calls: {
     name: 'calls',
@@ -3284,5 +3351,13 @@ export const maps: {
     flags: 0,
     key: tuple6KeyCodec,
     value: tupleRefCodec,
+  },
+  xdp_ports: {
+    name: 'xdp_ports',
+    type: 'array',
+    maxEntries: 4096,
+    flags: 0,
+    key: u32Codec,
+    value: xdpPortCodec,
   },
 };
