@@ -101,6 +101,17 @@ inline_ enum track flow_track(struct __sk_buff *skb, struct flow *f, const struc
 	return TRACK_OK;
 }
 
+/*
+ * Counts a packet that its flow has seen, if it is of class NEW: of the original direction while nobody has
+ * answered. A reply is ESTABLISHED, the first one too (nf_conntrack_core's resolve_normal_ct()).
+ */
+inline_ void flow_count_class(const struct __sk_buff *skb, const struct flow *f, enum ct_dir dir,
+			      const enum hook_dir at)
+{
+	if (dir == CT_DIR_ORIGINAL && unlikely(!(read_once(f->status) & CT_SEEN_REPLY)))
+		metric_count(METRIC_NEW, at, skb->len);
+}
+
 /* A new flow's protocol part: state and deadline. False: no flow begins with this packet. */
 inline_ bool flow_begin(struct __sk_buff *skb, struct flow *f, const struct packet *p, __u32 now,
 			const struct settings *s)

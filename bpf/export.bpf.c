@@ -32,6 +32,7 @@ EXPORT(enum, icmp_kind);
 EXPORT(enum, iface_flags);
 EXPORT(enum, key_flags);
 EXPORT(enum, layout);
+EXPORT(enum, metric_extra);
 EXPORT(enum, nat_mapping_mode);
 EXPORT(enum, nat_rule_flags);
 EXPORT(enum, nat_rule_kind);

@@ -183,6 +183,8 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 			goto drop;
 	}
 done:
+	/* a reply that is the first has gone the long way */
+	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
 	tag_packet(skb, f, slot, at, upper);
 	return verdict_pass(skb, at, REASON_FORWARDED);
 drop:

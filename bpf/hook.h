@@ -137,6 +137,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	}
 	if (unlikely(stage == STAGE_DONE)) {
 		if (seen) {
+			flow_count_class(skb, f, dir, at);
 			tag_packet(skb, f, slot, at, upper);
 			return verdict_pass(skb, at, REASON_FORWARDED);
 		}
@@ -163,6 +164,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 			goto done;
 		}
 	}
+	flow_count_class(skb, f, dir, at);
 	if (translate(skb, &p, f, gen, dir, at, v6))
 		tag_packet(skb, f, slot, at, upper);
 	else

@@ -96,6 +96,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	/* the keys are the successor's: nothing but the slot is left to tear down */
 	slot_abandon(old);
 	slot_publish(f);
+	flow_count_class(skb, f, CT_DIR_ORIGINAL, HOOK_EGRESS);
 	if (translate(skb, &p, f, ref.gen, CT_DIR_ORIGINAL, HOOK_EGRESS, v6))
 		tag_packet(skb, f, slot, HOOK_EGRESS, hop_flags(skb) & HOP_UPPER);
 	else

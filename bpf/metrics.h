@@ -6,9 +6,10 @@
 
 #include "maps.h"
 
-inline_ void metric_count(enum reason reason, enum hook_dir hook, __u32 bytes)
+/* `which`: enum reason or enum metric_extra. */
+inline_ void metric_count(__u32 which, enum hook_dir hook, __u32 bytes)
 {
-	__u32 key = reason * HOOK_DIR_COUNT + hook;
+	__u32 key = which * HOOK_DIR_COUNT + hook;
 	struct metric *m = bpf_map_lookup_elem(&metrics, &key);
 
 	if (m) {

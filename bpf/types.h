@@ -303,6 +303,13 @@ enum reason {
 	REASON_COUNT = 128,
 };
 
+/*
+ * Entries of the metrics map that are no reasons. METRIC_NEW: of the packets that a flow was found or made
+ * for, and were counted by their own reason, those of class NEW (docs/conntrack.md tells the classes of the
+ * others).
+ */
+enum metric_extra { METRIC_NEW = REASON_DROP_FIRST - 1 };
+
 struct metric {
 	__u64 packets;
 	__u64 bytes;

@@ -12,24 +12,29 @@ export const REASONS: readonly (readonly [name: string, reason: Reason])[] = Obj
   .filter(([name]) => !BOUNDS.has(name))
   .map(([name, reason]) => [name.toLowerCase(), reason] as const);
 
-const DIRECTIONS = [
+export const DIRECTIONS = [
   ['ingress', HookDir.INGRESS],
   ['egress', HookDir.EGRESS],
 ] as const;
 
 /** Packets and bytes of every reason in both directions, in the reasons' order; zeros too. */
-export function readMetrics({ maps }: Datapath): Metric[] {
+export function readMetrics(datapath: Datapath): Metric[] {
   return REASONS.flatMap(([reason, number]) =>
-    DIRECTIONS.map(([direction, dir]) => {
-      const cpus = maps.metrics.getPerCpu(number * HookDir.DIR_COUNT + dir) ?? [];
-      return {
-        reason,
-        direction,
-        packets: sum(cpus.map(({ packets }) => packets)),
-        bytes: sum(cpus.map(({ bytes }) => bytes)),
-      };
-    }),
+    DIRECTIONS.map(([direction, dir]) => ({ reason, direction, ...readCount(datapath, number, dir) })),
   );
+}
+
+/** One entry of the metrics map: of a reason, or of one of enum metric_extra. */
+export function readCount(
+  { maps }: Datapath,
+  which: number,
+  dir: HookDir,
+): { packets: number; bytes: number } {
+  const cpus = maps.metrics.getPerCpu(which * HookDir.DIR_COUNT + dir) ?? [];
+  return {
+    packets: sum(cpus.map(({ packets }) => packets)),
+    bytes: sum(cpus.map(({ bytes }) => bytes)),
+  };
 }
 
 /** How many attempts port allocations took. The kernel counts both families together. */

@@ -4,6 +4,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { Datapath } from './datapath.js';
 import { Counter as Event } from './generated/layouts.gen.js';
 import { readMetrics, readRetries } from './metrics-table.js';
+import { readClasses } from './packet-classes.js';
 import { SlotReader } from './slot-reader.js';
 
 export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
@@ -13,6 +14,7 @@ export async function renderMetrics(pinPath: string): Promise<string> {
   using datapath = Datapath.open(pinPath);
   const registry = new Registry();
   addPackets(registry, datapath);
+  addClasses(registry, datapath);
   addFlows(registry, datapath);
   addEvents(registry, datapath);
   addRetries(registry, datapath);
@@ -32,6 +34,22 @@ function addPackets(registry: Registry, datapath: Datapath): void {
   for (const { reason, direction, ...count } of readMetrics(datapath)) {
     packets.inc({ reason, direction }, count.packets);
     bytes.inc({ reason, direction }, count.bytes);
+  }
+}
+
+function addClasses(registry: Registry, datapath: Datapath): void {
+  const labelNames = ['class', 'direction'] as const;
+  const registers = [registry];
+  const packets = new Counter({
+    name: 'ctnat_class_packets_total',
+    help: 'Packets at the hooks by what they are to tracking: NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED',
+    labelNames,
+    registers,
+  });
+  const bytes = new Counter({ name: 'ctnat_class_bytes_total', help: 'Their bytes', labelNames, registers });
+  for (const { class: name, direction, ...count } of readClasses(datapath)) {
+    packets.inc({ class: name, direction }, count.packets);
+    bytes.inc({ class: name, direction }, count.bytes);
   }
 }
 

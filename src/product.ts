@@ -62,6 +62,17 @@ export interface ReaderStatus {
   readonly types: readonly EventType[];
 }
 
+/** What a packet is to tracking, by the names of iptables' --ctstate. */
+export type PacketClass = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
+
+/** Packets of one class at one side's hooks, since the programs were loaded. */
+export interface ClassCount {
+  readonly class: PacketClass;
+  readonly direction: 'ingress' | 'egress';
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 export interface Status {
   readonly version: string;
   readonly kernel: string;
@@ -79,6 +90,8 @@ export interface Status {
   readonly readers: readonly ReaderStatus[];
   /** New flows whose packets were dropped because the table was full, since the programs were loaded. */
   readonly tableFullDrops: number;
+  /** Every class in both directions, also those that count 0; empty where nothing is loaded. */
+  readonly classes: readonly ClassCount[];
 }
 
 /** What one sweep did in one map. */

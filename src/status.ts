@@ -14,6 +14,7 @@ import { Ledger } from './ledger.js';
 import { agentPid } from './lock.js';
 import { readMetrics } from './metrics-table.js';
 import { readNetwork } from './network.js';
+import { readClasses } from './packet-classes.js';
 import type { InterfaceStatus, MapStatus, Status } from './product.js';
 import { readRefusals } from './refusals.js';
 import { decodeTimeouts, encodeTimeouts } from './settings.js';
@@ -43,6 +44,7 @@ export function status(pinPath: string): Status {
       missing: missingFeatures(),
       readers: [],
       tableFullDrops: 0,
+      classes: [],
     };
   }
   using datapath = Datapath.open(pinPath);
@@ -59,6 +61,7 @@ export function status(pinPath: string): Status {
     missing: missingFeatures(),
     readers: listReaders(pinPath, datapath),
     tableFullDrops: dropsOf('drop_table_full', datapath),
+    classes: readClasses(datapath),
   };
 }
 

@@ -21,6 +21,7 @@ function statusText(state: Status, colour: boolean): string {
   const parts = [
     `ctnat ${state.version}, kernel ${state.kernel}, pins ${state.pinPath}\nagent: ${agent}\n${readersText(state)}${fullText(state)}`,
     interfaceTable(state, colour),
+    classTable(state, colour),
     mapTable(state, colour),
     refusalTable(state, colour),
     timeoutTable(state, colour),
@@ -51,6 +52,21 @@ function interfaceTable({ interfaces }: Status, colour: boolean): string {
     mappingText(mapping),
   ]);
   return tableText(head, rows, { numbers: [1], colour });
+}
+
+/** What packets were to tracking, a row a class. */
+function classTable({ classes }: Status, colour: boolean): string {
+  if (classes.length === 0) return '';
+  const names = [...new Set(classes.map((each) => each.class))];
+  const rows = names.map((name) => {
+    const counts = (['ingress', 'egress'] as const).flatMap((direction) => {
+      const found = classes.find((each) => each.class === name && each.direction === direction);
+      return [found?.packets ?? 0, found?.bytes ?? 0];
+    });
+    return [name, ...counts];
+  });
+  const head = ['CLASS', 'PACKETS IN', 'BYTES IN', 'PACKETS OUT', 'BYTES OUT'];
+  return tableText(head, rows, { numbers: [1, 2, 3, 4], colour });
 }
 
 function mapTable({ maps }: Status, colour: boolean): string {

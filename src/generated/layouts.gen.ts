@@ -469,6 +469,20 @@ export const Layout = {
 export type Layout = (typeof Layout)[keyof typeof Layout];
 
 /**
+ * Entries of the metrics map that are no reasons. METRIC_NEW: of the packets that a flow was found or made
+ * for, and were counted by their own reason, those of class NEW (docs/conntrack.md tells the classes of the
+ * others).
+ *
+ * C: enum metric_extra.
+ */
+export const MetricExtra = {
+  /** C: METRIC_NEW. */
+  NEW: 63,
+} as const;
+
+export type MetricExtra = (typeof MetricExtra)[keyof typeof MetricExtra];
+
+/**
  * Mapping behaviour (RFC 4787 section 4.1): address-and-port-dependent or endpoint-independent.
  *
  * C: enum nat_mapping_mode.

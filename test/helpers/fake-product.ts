@@ -17,6 +17,7 @@ import type { Mapping } from '../../src/mapping.js';
 import { isSameRule, type NatRule } from '../../src/nat-rule.js';
 import type {
   AgentOptions,
+  ClassCount,
   InterfaceStatus,
   Metric,
   Product,
@@ -53,6 +54,7 @@ export class FakeProduct implements Product {
   closed = 0;
   readers: ReaderStatus[] = [];
   tableFullDrops = 0;
+  classes: ClassCount[] = [];
 
   async attach(names: readonly string[], options: InterfaceOptions): Promise<InterfaceStatus[]> {
     for (const name of names) this.interfaces.set(name, options);
@@ -115,6 +117,7 @@ export class FakeProduct implements Product {
       agent: { running: true, pid: 4711 },
       readers: this.readers,
       tableFullDrops: this.tableFullDrops,
+      classes: this.classes,
     };
   }
 

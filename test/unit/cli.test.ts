@@ -230,6 +230,7 @@ test('status has the fields of the contract', async (t) => {
     'agent',
     'readers',
     'tableFullDrops',
+    'classes',
   ]);
   t.same(Object.keys(status.interfaces[0]), ['name', 'ifindex', 'mode', 'hooks', 'masquerade', 'mapping']);
   t.same(Object.keys(status.maps[0]), ['name', 'type', 'entries', 'maxEntries', 'bytes']);
@@ -245,9 +246,14 @@ test('status has the fields of the contract', async (t) => {
   t.notMatch(stdout, /^(events|table full):/m);
   product.readers = [{ pid: 99, types: ['new', 'drop'] }];
   product.tableFullDrops = 1;
+  product.classes = [
+    { class: 'NEW', direction: 'ingress', packets: 1, bytes: 60 },
+    { class: 'NEW', direction: 'egress', packets: 2, bytes: 120 },
+  ];
   const busy = (await ctnat('status', { product })).stdout;
   t.match(busy, /^events: new, drop to pid 99\n/m);
   t.match(busy, /^table full: 1 packet of new flows dropped; give tables\.flows more room\n/m);
+  t.match(busy, /^NEW +1 +60 +2 +120$/m);
 });
 
 test('apply checks, applies, and says what it changed', async (t) => {
