@@ -252,7 +252,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	search.port_min = saved & 0xffff;
 	search.port_max = saved >> 16 & 0xffff;
 	search.keep_first = saved >> 32 & 1;
-	search.end = f->tcp.sender[CT_DIR_ORIGINAL].end;
+	search.end = f->tcp.original.end;
 	search.proto = f->proto;
 	search.key_flags = flow_key_flags(f);
 	ref.slot = slot;

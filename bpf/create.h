@@ -36,8 +36,6 @@ inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __
 	f->bytes[1] = 0;
 	f->ifindex = ifindex;
 	f->mark = 0;
-	f->path[0] = 0;
-	f->path[1] = 0;
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &p->tuple, v6);
 }
 

@@ -39,8 +39,6 @@ inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, 
 	f->bytes[1] = 0;
 	f->ifindex = 0;
 	f->mark = r->mark;
-	f->path[0] = 0;
-	f->path[1] = 0;
 	__builtin_memset(&f->tcp, 0, sizeof(f->tcp));
 	if (r->proto == IPPROTO_TCP) {
 		f->tcp.original_flags = TCP_SENDER_LIBERAL;

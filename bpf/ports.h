@@ -143,7 +143,7 @@ inline_ __u32 flow_is_closing(const struct flow *f, __u32 end)
 	__u32 status = f->status;
 
 	return states & (status / CT_SRC_NAT) & ~(status / CT_FIXED_TIMEOUT) &
-	       ((f->tcp.sender[CT_DIR_ORIGINAL].end - end) >> 31) & 1;
+	       ((f->tcp.original.end - end) >> 31) & 1;
 }
 
 /* Looks at one port: who holds it, if anybody does. */

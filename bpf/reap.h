@@ -81,7 +81,7 @@ inline_ bool reap_is_closing(struct __sk_buff *skb, const struct flow *f, const 
 	const struct flow *heir = flow_at(skb->cb[3] - 1, v6);
 
 	return heir && f->proto == IPPROTO_TCP && heir->proto == IPPROTO_TCP &&
-	       flow_is_closing(f, heir->tcp.sender[CT_DIR_ORIGINAL].end);
+	       flow_is_closing(f, heir->tcp.original.end);
 }
 
 /* Whether a packet may have its way with such a flow. `saving`: of SEARCH, that a reply saves says that a

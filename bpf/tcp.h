@@ -16,8 +16,8 @@
  *   unacked, when an acknowledgement of everything crosses new data: the flow gets the timeout of the
  *   other case until its next segment. maxwin, when a segment overshoots while the window grows: the
  *   window is judged smaller by one announcement until the next.
- *   last_*, retrans: a repetition goes uncounted, a RST that follows its own data at once counts as one
- *   in the window (timeout of CLOSE, state kept), an ignored SYN is forgotten and its connection is
+ *   last_*, notes, retrans: a repetition goes uncounted, a RST that follows its own data at once counts
+ *   as one in the window (timeout of CLOSE, state kept), an ignored SYN is forgotten and its connection is
  *   judged by the RST or the SYN's retransmission that follows.
  *   The state, which the caller stores: when two FINs cross, the flow may count one and ends by the timeout
  *   of FIN_WAIT or CLOSE_WAIT instead of LAST_ACK's. A caller that stores it only where it differs from
@@ -57,13 +57,18 @@ enum tcp_sender_flags {
 	TCP_SENDER_ACKED = 1 << 4,   /* maxack is set */
 };
 
-/* High nibble of tcp_track.last_scale: of the SYN that was let through, and two notes about the flow. */
-enum tcp_last_flags {
-	TCP_LAST_SHIFT = 4,
-	TCP_LAST_SCALES = TCP_SENDER_SCALES << TCP_LAST_SHIFT,
-	TCP_LAST_SACKS = TCP_SENDER_SACKS << TCP_LAST_SHIFT,
-	TCP_LAST_CHALLENGE = 1 << 6, /* that SYN met LAST_ACK: the next ACK may answer it, and not the FIN */
-	TCP_LAST_SIMULTANEOUS = 1 << 7, /* both sides have sent a SYN */
+enum tcp_notes {
+	TCP_NOTE_CHALLENGE = 1 << 0, /* the SYN that was let through met LAST_ACK: the next ACK may answer it,
+					and not the FIN */
+	TCP_NOTE_SIMULTANEOUS = 1 << 1, /* both sides have sent a SYN */
+	TCP_NOTE_WINDOW_SHIFT = 2,
+	TCP_NOTE_WINDOW = 1 << TCP_NOTE_WINDOW_SHIFT, /* the segment of last_end offered a window */
+};
+
+/* tcp_track.last_mark of a SYN that was let through. */
+enum {
+	TCP_MARK_SCALE_SHIFT = 16,     /* above the window as in the header: four bits */
+	TCP_MARK_FLAGS_SHIFT = 16 + 4, /* TCP_SENDER_SCALES, TCP_SENDER_SACKS */
 };
 
 enum {
@@ -200,25 +205,28 @@ struct tcp_view {
 	__u64 reply; /* 1 or 0 */
 };
 
+enum { TCP_SIDE = offsetof(struct tcp_track, reply) }; /* from the original side to the reply side */
+
+_Static_assert(!offsetof(struct tcp_track, original) &&
+		       offsetof(struct tcp_track, reply_flags) ==
+			       offsetof(struct tcp_track, original_flags) + TCP_SIDE &&
+		       offsetof(struct tcp_track, reply_unacked) ==
+			       offsetof(struct tcp_track, original_unacked) + TCP_SIDE,
+	       "a sender's bytes are found by its own address");
+
 inline_ void tcp_view_set(struct tcp_view *view, struct tcp_track *track, __u64 reply)
 {
-	__u64 own = reply, other = reply ^ 1;
+	__u64 own = reply * TCP_SIDE, other = own ^ TCP_SIDE;
 
 	hide(own);
-	own &= 1;
+	own &= TCP_SIDE;
 	hide(other);
-	other &= 1;
+	other &= TCP_SIDE;
 	view->track = track;
-	view->sender = &track->sender[own];
-	view->receiver = &track->sender[other];
+	view->sender = (struct tcp_sender *)((__u8 *)track + own);
+	view->receiver = (struct tcp_sender *)((__u8 *)track + other);
 	view->reply = reply;
 }
-
-_Static_assert(offsetof(struct tcp_track, reply_flags) ==
-			       offsetof(struct tcp_track, original_flags) + sizeof(struct tcp_sender) &&
-		       offsetof(struct tcp_track, reply_unacked) ==
-			       offsetof(struct tcp_track, original_unacked) + sizeof(struct tcp_sender),
-	       "a sender's bytes are found by its own address");
 
 inline_ __u8 *tcp_flags_of(struct tcp_sender *sender)
 {
@@ -262,6 +270,14 @@ inline_ void tcp_sender_begin(const struct tcp_view *view, volatile struct tcp_s
 	track->scale = scale;
 }
 
+/* verifier: without a branch, for all that follows would be walked through twice. */
+inline_ void tcp_note_window(struct tcp_track *track, __u64 window)
+{
+	window = -window;
+	hide(window);
+	track->notes = (track->notes & ~TCP_NOTE_WINDOW) | window >> 63 << TCP_NOTE_WINDOW_SHIFT;
+}
+
 /*
  * Remembers a segment that is let through without being believed: the flow may be a leftover and the
  * segment right. The peer's answer tells (tcp_adopt, tcp_judge_rst).
@@ -273,14 +289,16 @@ inline_ void tcp_remember(const struct tcp_view *view, volatile struct tcp_segme
 
 	track->last_kind = kind;
 	track->last_end = seg->end;
-	track->last_len = seg->end - seg->seq;
-	track->last_win = seg->window;
-	if (kind == TCP_SYN) /* the original side's, unlike one with TCP_LAST_REPLY */
-		track->last_scale = (seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS))
-					    << TCP_LAST_SHIFT |
-				    seg->scale | (state == CT_TCP_LAST_ACK ? TCP_LAST_CHALLENGE : 0);
-	if (kind == (TCP_ACK | TCP_LAST_REPLY) && state == CT_TCP_SYN_SENT)
-		track->last_ack = seg->ack;
+	tcp_note_window(track, seg->window);
+	track->last_mark = ~seg->ack; /* no mark of an ACK with this acknowledgement */
+	if (kind != TCP_SYN)	      /* the original side's, unlike one with TCP_LAST_REPLY */
+		return;
+	track->last_mark = (__u64)(seg->option_flags & (TCP_SENDER_SCALES | TCP_SENDER_SACKS))
+				   << TCP_MARK_FLAGS_SHIFT |
+			   (__u64)seg->scale << TCP_MARK_SCALE_SHIFT | seg->window;
+	track->notes &= TCP_NOTE_WINDOW;
+	if (state == CT_TCP_LAST_ACK)
+		track->notes |= TCP_NOTE_CHALLENGE;
 }
 
 /*
@@ -289,18 +307,18 @@ inline_ void tcp_remember(const struct tcp_view *view, volatile struct tcp_segme
  */
 inline_ void tcp_adopt(struct tcp_track *track)
 {
-	__u8 last = track->last_scale & ~TCP_LAST_CHALLENGE;
+	__u32 syn = track->last_mark;
 
-	track->sender[CT_DIR_ORIGINAL].end = track->last_end;
-	track->sender[CT_DIR_ORIGINAL].maxend = track->last_end;
-	track->sender[CT_DIR_ORIGINAL].maxwin = window_or_one(track->last_win);
-	track->sender[CT_DIR_REPLY].maxwin = 0; /* it begins */
-	track->original_flags = last >> TCP_LAST_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
+	track->original.end = track->last_end;
+	track->original.maxend = track->last_end;
+	track->original.maxwin = window_or_one(syn & 0xffff);
+	track->reply.maxwin = 0; /* it begins */
+	track->original_flags = syn >> TCP_MARK_FLAGS_SHIFT & (TCP_SENDER_SCALES | TCP_SENDER_SACKS);
 	track->reply_flags &= TCP_SENDER_LIBERAL;
 	track->original_unacked = 0;
 	track->reply_unacked = 0;
-	track->scale = last & 0xf;
-	track->last_scale = last;
+	track->scale = syn >> TCP_MARK_SCALE_SHIFT & 0xf;
+	track->notes &= ~TCP_NOTE_CHALLENGE;
 }
 
 enum tcp_rst {
@@ -346,7 +364,7 @@ inline_ __u32 tcp_judge_rst(const struct tcp_view *view, volatile struct tcp_seg
 			return TCP_RST_BELIEVED;
 	}
 	/* A challenge ACK to a SYN comes from the peer's older connection: this RST ends that one. */
-	if (state == CT_TCP_SYN_SENT && last == (TCP_ACK | TCP_LAST_REPLY) && seg->seq == track->last_ack)
+	if (state == CT_TCP_SYN_SENT && last == (TCP_ACK | TCP_LAST_REPLY) && seg->seq == ~track->last_mark)
 		return TCP_RST_BELIEVED;
 	return judged;
 }
@@ -360,22 +378,29 @@ struct tcp_ack {
 	__u16 window; /* as in the header */
 };
 
+/*
+ * Tells an ACK from others with the same end, by its acknowledgement, window and length. Multiplied, for the
+ * three grow together: two that differ have one mark by chance only, one pair in 2^32.
+ */
+inline_ __u32 tcp_mark(const struct tcp_ack *seg)
+{
+	return seg->ack + ((__u32)seg->window << 16 ^ (seg->end - seg->seq)) * 0x9e3779b1;
+}
+
 /* Counts ACKs that repeat the flow's last one: neither side gets on. */
 inline_ void tcp_count_repetition(const struct tcp_view *view, const struct tcp_ack *seg)
 {
 	struct tcp_track *track = view->track;
-	__u16 length = seg->end - seg->seq;
+	__u32 mark = tcp_mark(seg);
 
-	if (track->last_kind >> 7 == view->reply && track->last_end == seg->end &&
-	    track->last_len == length && track->last_ack == seg->ack && track->last_win == seg->window) {
+	if (track->last_kind >> 7 == view->reply && track->last_end == seg->end && track->last_mark == mark) {
 		if (track->retrans != 0xff)
 			track->retrans++;
 		return;
 	}
 	track->last_end = seg->end;
-	track->last_len = length;
-	track->last_ack = seg->ack;
-	track->last_win = seg->window;
+	track->last_mark = mark;
+	tcp_note_window(track, seg->window);
 	track->retrans = 0;
 }
 
@@ -534,7 +559,7 @@ inline_ __u32 tcp_timeout(const struct tcp_track *track, __u32 next, __u32 flags
 	if (track->original_unacked | track->reply_unacked &&
 	    timeout > settings->timeouts[CT_TIMEOUT_TCP_UNACK])
 		return settings->timeouts[CT_TIMEOUT_TCP_UNACK];
-	if (!track->last_win)
+	if (!(track->notes & TCP_NOTE_WINDOW))
 		return lower(timeout, settings->timeouts[CT_TIMEOUT_TCP_RETRANS]);
 	return timeout;
 }
@@ -564,9 +589,9 @@ inline_ bool tcp_begin(struct tcp_track *track, const struct tcp_segment *seg,
 	if (!tcp_can_begin(seg->flags, settings->flags))
 		return false;
 	__builtin_memset(track, 0, sizeof(*track));
-	track->sender[CT_DIR_ORIGINAL].end = seg->end;
-	track->sender[CT_DIR_ORIGINAL].maxend = seg->end;
-	track->sender[CT_DIR_ORIGINAL].maxwin = window;
+	track->original.end = seg->end;
+	track->original.maxend = seg->end;
+	track->original.maxwin = window;
 	track->last_kind = seg->flags & TCP_KIND_MASK;
 	result->verdict = TCP_VERDICT_ACCEPT;
 	result->status = 0;
@@ -577,7 +602,7 @@ inline_ bool tcp_begin(struct tcp_track *track, const struct tcp_segment *seg,
 		result->timeout = lower(timeouts[CT_TIMEOUT_TCP_SYN_SENT], timeouts[CT_TIMEOUT_TCP_RETRANS]);
 		return true;
 	}
-	track->sender[CT_DIR_ORIGINAL].maxend = seg->end + window;
+	track->original.maxend = seg->end + window;
 	track->original_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
 	track->reply_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
 	result->state = CT_TCP_ESTABLISHED;
@@ -662,16 +687,16 @@ inline_ void tcp_track_segment(struct flow *flow, volatile struct tcp_segment *s
 	} else if (next == CT_TCP_TIME_WAIT) {
 		/* The flow waits for the last ACK and a new SYN came: an ACK from its receiver challenges
 		 * that. */
-		if (state == CT_TCP_LAST_ACK && track->last_scale & TCP_LAST_CHALLENGE && last == TCP_SYN &&
+		if (state == CT_TCP_LAST_ACK && track->notes & TCP_NOTE_CHALLENGE && last == TCP_SYN &&
 		    kind == (TCP_ACK | TCP_LAST_REPLY)) {
-			track->last_scale &= ~TCP_LAST_CHALLENGE;
+			track->notes &= ~TCP_NOTE_CHALLENGE;
 			goto ignore;
 		}
 	} else if (next == CT_TCP_SYN_SENT2) {
-		track->last_scale |= TCP_LAST_SIMULTANEOUS;
+		track->notes |= TCP_NOTE_SIMULTANEOUS;
 	} else if (next == CT_TCP_SYN_RECV) {
 		/* Both have sent their SYN+ACK; the reply side's plain ACK ends the handshake. */
-		if (kind == (TCP_ACK | TCP_LAST_REPLY) && track->last_scale & TCP_LAST_SIMULTANEOUS)
+		if (kind == (TCP_ACK | TCP_LAST_REPLY) && track->notes & TCP_NOTE_SIMULTANEOUS)
 			next = CT_TCP_ESTABLISHED;
 	}
 	blur(next, settings->zero);

@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 2, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 3, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -195,11 +195,11 @@ struct tcp_sender {
 };
 
 /*
- * The bytes of the original and the reply side lie as far apart as their senders, so that BPF reaches them
- * by the pointer to the sender.
+ * The reply side's part lies as far behind the original's as its bytes behind the original's, so that BPF
+ * reaches all of a side by one pointer. What is not a side's own fills the room between. 48 bytes.
  */
 struct tcp_track {
-	struct tcp_sender sender[CT_DIR_COUNT];
+	struct tcp_sender original;
 	__u8 original_flags;   /* enum tcp_sender_flags, bpf/tcp.h */
 	__u8 original_unacked; /* 1: has sent what was not acknowledged yet */
 	__u8 scale;	/* window scales: low nibble the original side's, high nibble the reply side's */
@@ -207,14 +207,14 @@ struct tcp_track {
 			   direction */
 	__u32 last_end; /* of the last ACK that was believed, or the last segment that was not: end of its
 			   sequence space */
-	__u32 last_ack;
-	__u16 last_len; /* sequence space that it took, low 16 bits */
-	__u16 last_win; /* as in its header */
+	struct tcp_sender reply;
 	__u8 reply_flags;
 	__u8 reply_unacked;
 	__u8 retrans;	 /* how often the last ACK has come again, at most 255 */
-	__u8 last_scale; /* of a SYN that was let through without being believed: low nibble scale, high
-			    nibble flags */
+	__u8 notes;	 /* enum tcp_notes, bpf/tcp.h */
+	__u32 last_mark; /* of the segment of last_end: of an ACK that was believed what tells it from others
+			    (bpf/tcp.h, tcp_mark), of a SYN that was not its window and options, of what
+			    else was not its acknowledgement, inverted */
 };
 
 /* What is known of an SCTP association; lies where a TCP flow has its tcp_track (bpf/flow_sctp.h). */
@@ -226,7 +226,8 @@ struct sctp_track {
 };
 
 /*
- * One flow: the part that both families share. 120 bytes.
+ * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
+ * 320 bytes at most, its two keys of 88 included.
  *
  * lock: ownership of the slot, two 16-bit counters that are only added to and taken from atomically.
  *   low half:  claim. Whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1.
@@ -249,7 +250,6 @@ struct flow {
 	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
 	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
 	__u32 mark;
-	__u16 path[CT_DIR_COUNT]; /* where to send, 0: ask the stack */
 	struct tcp_track tcp;
 };
 

@@ -461,7 +461,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 2,
+  LAYOUT_VERSION: 3,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -1284,14 +1284,15 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
 };
 
 /**
- * One flow: the part that both families share. 120 bytes.
+ * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
+ * 320 bytes at most, its two keys of 88 included.
  *
  * lock: ownership of the slot, two 16-bit counters that are only added to and taken from atomically.
  *   low half:  claim. Whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1.
  *   high half: kill. Whoever adds 1 and then reads 1 may tear the flow down.
  * See bpf/slot.h for why this is a lock on kernels without compare-and-swap.
  *
- * C: struct flow, 120 bytes.
+ * C: struct flow, 112 bytes.
  */
 export interface Flow {
   /** C: lock: u32 at 0. */
@@ -1324,15 +1325,13 @@ export interface Flow {
   ifindex: number;
   /** C: mark: u32 at 60. */
   mark: number;
-  /** where to send, 0: ask the stack (C: path: u16[2] at 64) */
-  path: number[];
-  /** C: tcp: struct tcp_track at 68. */
+  /** C: tcp: struct tcp_track at 64. */
   tcp: TcpTrack;
 }
 
 /** Where the fields of struct flow are, for code that reads bytes in place. */
 export const FLOW = {
-  size: 120,
+  size: 112,
   offset: {
     lock: 0,
     deadline: 4,
@@ -1349,14 +1348,13 @@ export const FLOW = {
     bytes: 40,
     ifindex: 56,
     mark: 60,
-    path: 64,
-    tcp: 68,
+    tcp: 64,
   },
 } as const;
 
 export const flowLayout: StructShape = {
   name: 'flow',
-  size: 120,
+  size: 112,
   fields: [
     { name: 'lock', offset: 0, type: 'u32' },
     { name: 'deadline', offset: 4, type: 'u32' },
@@ -1373,13 +1371,12 @@ export const flowLayout: StructShape = {
     { name: 'bytes', offset: 40, type: 'u64[2]' },
     { name: 'ifindex', offset: 56, type: 'u32' },
     { name: 'mark', offset: 60, type: 'u32' },
-    { name: 'path', offset: 64, type: 'u16[2]' },
-    { name: 'tcp', offset: 68, type: 'struct tcp_track' },
+    { name: 'tcp', offset: 64, type: 'struct tcp_track' },
   ],
 };
 
 export const flowCodec: Codec<Flow> = {
-  size: 120,
+  size: 112,
   read: (view, o) => ({
     lock: view.getUint32(o, LE),
     deadline: view.getUint32(o + 4, LE),
@@ -1396,8 +1393,7 @@ export const flowCodec: Codec<Flow> = {
     bytes: [view.getBigUint64(o + 40, LE), view.getBigUint64(o + 48, LE)],
     ifindex: view.getUint32(o + 56, LE),
     mark: view.getUint32(o + 60, LE),
-    path: [view.getUint16(o + 64, LE), view.getUint16(o + 66, LE)],
-    tcp: tcpTrackCodec.read(view, o + 68),
+    tcp: tcpTrackCodec.read(view, o + 64),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.lock, 0, 4294967295, 'flow.lock'), LE);
@@ -1419,89 +1415,86 @@ export const flowCodec: Codec<Flow> = {
     });
     view.setUint32(o + 56, whole(value.ifindex, 0, 4294967295, 'flow.ifindex'), LE);
     view.setUint32(o + 60, whole(value.mark, 0, 4294967295, 'flow.mark'), LE);
-    fixed(value.path, 2, 'flow.path').forEach((item, i) => {
-      view.setUint16(o + 64 + i * 2, whole(item, 0, 65535, 'flow.path'), LE);
-    });
-    tcpTrackCodec.write(view, o + 68, value.tcp);
+    tcpTrackCodec.write(view, o + 64, value.tcp);
   },
 };
 
-/** C: struct flow4, 144 bytes. */
+/** C: struct flow4, 136 bytes. */
 export interface Flow4 {
   /** C: head: struct flow at 0. */
   head: Flow;
-  /** C: tuple: struct tuple4[2] at 120. */
+  /** C: tuple: struct tuple4[2] at 112. */
   tuple: Tuple4[];
 }
 
 /** Where the fields of struct flow4 are, for code that reads bytes in place. */
 export const FLOW4 = {
-  size: 144,
+  size: 136,
   offset: {
     head: 0,
-    tuple: 120,
+    tuple: 112,
   },
 } as const;
 
 export const flow4Layout: StructShape = {
   name: 'flow4',
-  size: 144,
+  size: 136,
   fields: [
     { name: 'head', offset: 0, type: 'struct flow' },
-    { name: 'tuple', offset: 120, type: 'struct tuple4[2]' },
+    { name: 'tuple', offset: 112, type: 'struct tuple4[2]' },
   ],
 };
 
 export const flow4Codec: Codec<Flow4> = {
-  size: 144,
+  size: 136,
   read: (view, o) => ({
     head: flowCodec.read(view, o),
-    tuple: [tuple4Codec.read(view, o + 120), tuple4Codec.read(view, o + 132)],
+    tuple: [tuple4Codec.read(view, o + 112), tuple4Codec.read(view, o + 124)],
   }),
   write(view, o, value) {
     flowCodec.write(view, o, value.head);
     fixed(value.tuple, 2, 'flow4.tuple').forEach((item, i) => {
-      tuple4Codec.write(view, o + 120 + i * 12, item);
+      tuple4Codec.write(view, o + 112 + i * 12, item);
     });
   },
 };
 
-/** C: struct flow6, 192 bytes. */
+/** C: struct flow6, 184 bytes. */
 export interface Flow6 {
   /** C: head: struct flow at 0. */
   head: Flow;
-  /** C: tuple: struct tuple6[2] at 120. */
+  /** C: tuple: struct tuple6[2] at 112. */
   tuple: Tuple6[];
 }
 
 /** Where the fields of struct flow6 are, for code that reads bytes in place. */
 export const FLOW6 = {
-  size: 192,
+  size: 184,
   offset: {
     head: 0,
-    tuple: 120,
+    tuple: 112,
   },
 } as const;
 
 export const flow6Layout: StructShape = {
   name: 'flow6',
-  size: 192,
+  size: 184,
   fields: [
     { name: 'head', offset: 0, type: 'struct flow' },
-    { name: 'tuple', offset: 120, type: 'struct tuple6[2]' },
+    { name: 'tuple', offset: 112, type: 'struct tuple6[2]' },
   ],
 };
 
 export const flow6Codec: Codec<Flow6> = {
-  size: 192,
+  size: 184,
   read: (view, o) => ({
     head: flowCodec.read(view, o),
-    tuple: [tuple6Codec.read(view, o + 120), tuple6Codec.read(view, o + 156)],
+    tuple: [tuple6Codec.read(view, o + 112), tuple6Codec.read(view, o + 148)],
   }),
   write(view, o, value) {
     flowCodec.write(view, o, value.head);
     fixed(value.tuple, 2, 'flow6.tuple').forEach((item, i) => {
-      tuple6Codec.write(view, o + 120 + i * 36, item);
+      tuple6Codec.write(view, o + 112 + i * 36, item);
     });
   },
 };
@@ -2572,128 +2565,121 @@ export const tcpSenderCodec: Codec<TcpSender> = {
 };
 
 /**
- * The bytes of the original and the reply side lie as far apart as their senders, so that BPF reaches them
- * by the pointer to the sender.
+ * The reply side's part lies as far behind the original's as its bytes behind the original's, so that BPF
+ * reaches all of a side by one pointer. What is not a side's own fills the room between. 48 bytes.
  *
- * C: struct tcp_track, 52 bytes.
+ * C: struct tcp_track, 48 bytes.
  */
 export interface TcpTrack {
-  /** C: sender: struct tcp_sender[2] at 0. */
-  sender: TcpSender[];
-  /** enum tcp_sender_flags, bpf/tcp.h (C: original_flags: u8 at 32) */
+  /** C: original: struct tcp_sender at 0. */
+  original: TcpSender;
+  /** enum tcp_sender_flags, bpf/tcp.h (C: original_flags: u8 at 16) */
   originalFlags: number;
-  /** 1: has sent what was not acknowledged yet (C: original_unacked: u8 at 33) */
+  /** 1: has sent what was not acknowledged yet (C: original_unacked: u8 at 17) */
   originalUnacked: number;
-  /** window scales: low nibble the original side's, high nibble the reply side's (C: scale: u8 at 34) */
+  /** window scales: low nibble the original side's, high nibble the reply side's (C: scale: u8 at 18) */
   scale: number;
   /**
    * SYN, ACK, FIN and RST bits of the last segment, 0: there was none; bit 7: its
    * 			   direction
    *
-   * C: last_kind: u8 at 35.
+   * C: last_kind: u8 at 19.
    */
   lastKind: number;
   /**
    * of the last ACK that was believed, or the last segment that was not: end of its
    * 			   sequence space
    *
-   * C: last_end: u32 at 36.
+   * C: last_end: u32 at 20.
    */
   lastEnd: number;
-  /** C: last_ack: u32 at 40. */
-  lastAck: number;
-  /** sequence space that it took, low 16 bits (C: last_len: u16 at 44) */
-  lastLen: number;
-  /** as in its header (C: last_win: u16 at 46) */
-  lastWin: number;
-  /** C: reply_flags: u8 at 48. */
+  /** C: reply: struct tcp_sender at 24. */
+  reply: TcpSender;
+  /** C: reply_flags: u8 at 40. */
   replyFlags: number;
-  /** C: reply_unacked: u8 at 49. */
+  /** C: reply_unacked: u8 at 41. */
   replyUnacked: number;
-  /** how often the last ACK has come again, at most 255 (C: retrans: u8 at 50) */
+  /** how often the last ACK has come again, at most 255 (C: retrans: u8 at 42) */
   retrans: number;
+  /** enum tcp_notes, bpf/tcp.h (C: notes: u8 at 43) */
+  notes: number;
   /**
-   * of a SYN that was let through without being believed: low nibble scale, high
-   * 			    nibble flags
+   * of the segment of last_end: of an ACK that was believed what tells it from others
+   * 			    (bpf/tcp.h, tcp_mark), of a SYN that was not its window and options, of what
+   * 			    else was not its acknowledgement, inverted
    *
-   * C: last_scale: u8 at 51.
+   * C: last_mark: u32 at 44.
    */
-  lastScale: number;
+  lastMark: number;
 }
 
 /** Where the fields of struct tcp_track are, for code that reads bytes in place. */
 export const TCP_TRACK = {
-  size: 52,
+  size: 48,
   offset: {
-    sender: 0,
-    originalFlags: 32,
-    originalUnacked: 33,
-    scale: 34,
-    lastKind: 35,
-    lastEnd: 36,
-    lastAck: 40,
-    lastLen: 44,
-    lastWin: 46,
-    replyFlags: 48,
-    replyUnacked: 49,
-    retrans: 50,
-    lastScale: 51,
+    original: 0,
+    originalFlags: 16,
+    originalUnacked: 17,
+    scale: 18,
+    lastKind: 19,
+    lastEnd: 20,
+    reply: 24,
+    replyFlags: 40,
+    replyUnacked: 41,
+    retrans: 42,
+    notes: 43,
+    lastMark: 44,
   },
 } as const;
 
 export const tcpTrackLayout: StructShape = {
   name: 'tcp_track',
-  size: 52,
+  size: 48,
   fields: [
-    { name: 'sender', offset: 0, type: 'struct tcp_sender[2]' },
-    { name: 'original_flags', offset: 32, type: 'u8' },
-    { name: 'original_unacked', offset: 33, type: 'u8' },
-    { name: 'scale', offset: 34, type: 'u8' },
-    { name: 'last_kind', offset: 35, type: 'u8' },
-    { name: 'last_end', offset: 36, type: 'u32' },
-    { name: 'last_ack', offset: 40, type: 'u32' },
-    { name: 'last_len', offset: 44, type: 'u16' },
-    { name: 'last_win', offset: 46, type: 'u16' },
-    { name: 'reply_flags', offset: 48, type: 'u8' },
-    { name: 'reply_unacked', offset: 49, type: 'u8' },
-    { name: 'retrans', offset: 50, type: 'u8' },
-    { name: 'last_scale', offset: 51, type: 'u8' },
+    { name: 'original', offset: 0, type: 'struct tcp_sender' },
+    { name: 'original_flags', offset: 16, type: 'u8' },
+    { name: 'original_unacked', offset: 17, type: 'u8' },
+    { name: 'scale', offset: 18, type: 'u8' },
+    { name: 'last_kind', offset: 19, type: 'u8' },
+    { name: 'last_end', offset: 20, type: 'u32' },
+    { name: 'reply', offset: 24, type: 'struct tcp_sender' },
+    { name: 'reply_flags', offset: 40, type: 'u8' },
+    { name: 'reply_unacked', offset: 41, type: 'u8' },
+    { name: 'retrans', offset: 42, type: 'u8' },
+    { name: 'notes', offset: 43, type: 'u8' },
+    { name: 'last_mark', offset: 44, type: 'u32' },
   ],
 };
 
 export const tcpTrackCodec: Codec<TcpTrack> = {
-  size: 52,
+  size: 48,
   read: (view, o) => ({
-    sender: [tcpSenderCodec.read(view, o), tcpSenderCodec.read(view, o + 16)],
-    originalFlags: view.getUint8(o + 32),
-    originalUnacked: view.getUint8(o + 33),
-    scale: view.getUint8(o + 34),
-    lastKind: view.getUint8(o + 35),
-    lastEnd: view.getUint32(o + 36, LE),
-    lastAck: view.getUint32(o + 40, LE),
-    lastLen: view.getUint16(o + 44, LE),
-    lastWin: view.getUint16(o + 46, LE),
-    replyFlags: view.getUint8(o + 48),
-    replyUnacked: view.getUint8(o + 49),
-    retrans: view.getUint8(o + 50),
-    lastScale: view.getUint8(o + 51),
+    original: tcpSenderCodec.read(view, o),
+    originalFlags: view.getUint8(o + 16),
+    originalUnacked: view.getUint8(o + 17),
+    scale: view.getUint8(o + 18),
+    lastKind: view.getUint8(o + 19),
+    lastEnd: view.getUint32(o + 20, LE),
+    reply: tcpSenderCodec.read(view, o + 24),
+    replyFlags: view.getUint8(o + 40),
+    replyUnacked: view.getUint8(o + 41),
+    retrans: view.getUint8(o + 42),
+    notes: view.getUint8(o + 43),
+    lastMark: view.getUint32(o + 44, LE),
   }),
   write(view, o, value) {
-    fixed(value.sender, 2, 'tcp_track.sender').forEach((item, i) => {
-      tcpSenderCodec.write(view, o + i * 16, item);
-    });
-    view.setUint8(o + 32, whole(value.originalFlags, 0, 255, 'tcp_track.original_flags'));
-    view.setUint8(o + 33, whole(value.originalUnacked, 0, 255, 'tcp_track.original_unacked'));
-    view.setUint8(o + 34, whole(value.scale, 0, 255, 'tcp_track.scale'));
-    view.setUint8(o + 35, whole(value.lastKind, 0, 255, 'tcp_track.last_kind'));
-    view.setUint32(o + 36, whole(value.lastEnd, 0, 4294967295, 'tcp_track.last_end'), LE);
-    view.setUint32(o + 40, whole(value.lastAck, 0, 4294967295, 'tcp_track.last_ack'), LE);
-    view.setUint16(o + 44, whole(value.lastLen, 0, 65535, 'tcp_track.last_len'), LE);
-    view.setUint16(o + 46, whole(value.lastWin, 0, 65535, 'tcp_track.last_win'), LE);
-    view.setUint8(o + 48, whole(value.replyFlags, 0, 255, 'tcp_track.reply_flags'));
-    view.setUint8(o + 49, whole(value.replyUnacked, 0, 255, 'tcp_track.reply_unacked'));
-    view.setUint8(o + 50, whole(value.retrans, 0, 255, 'tcp_track.retrans'));
-    view.setUint8(o + 51, whole(value.lastScale, 0, 255, 'tcp_track.last_scale'));
+    tcpSenderCodec.write(view, o, value.original);
+    view.setUint8(o + 16, whole(value.originalFlags, 0, 255, 'tcp_track.original_flags'));
+    view.setUint8(o + 17, whole(value.originalUnacked, 0, 255, 'tcp_track.original_unacked'));
+    view.setUint8(o + 18, whole(value.scale, 0, 255, 'tcp_track.scale'));
+    view.setUint8(o + 19, whole(value.lastKind, 0, 255, 'tcp_track.last_kind'));
+    view.setUint32(o + 20, whole(value.lastEnd, 0, 4294967295, 'tcp_track.last_end'), LE);
+    tcpSenderCodec.write(view, o + 24, value.reply);
+    view.setUint8(o + 40, whole(value.replyFlags, 0, 255, 'tcp_track.reply_flags'));
+    view.setUint8(o + 41, whole(value.replyUnacked, 0, 255, 'tcp_track.reply_unacked'));
+    view.setUint8(o + 42, whole(value.retrans, 0, 255, 'tcp_track.retrans'));
+    view.setUint8(o + 43, whole(value.notes, 0, 255, 'tcp_track.notes'));
+    view.setUint32(o + 44, whole(value.lastMark, 0, 4294967295, 'tcp_track.last_mark'), LE);
   },
 };
 

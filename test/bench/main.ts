@@ -3,7 +3,7 @@
 // rows of one table, not tables of two runs. --before measures the object files of another build beside this
 // one's.
 //
-//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|new|cli] [--before DIR]
+//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|memory|new|cli] [--before DIR]
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
@@ -12,12 +12,14 @@ import { type CommandCost, measureCommand } from './cli-cost.js';
 import { FullTable } from './full-table.js';
 import { machineFacts } from './machine.js';
 import { digits, percent, table } from './markdown.js';
+import { measureMemory } from './memory-cost.js';
 import { measureNewFlows, type NewFlowRow } from './new-flow-cost.js';
 import { type CostRow, measurePackets, ROW } from './packet-cost.js';
 import { summarize } from './statistics.js';
 
 const MILLION = 1_000_000;
 const RUNS = 5;
+const MEMORY_FLOWS = 1 << 18;
 
 const { values: options } = parseArgs({
   options: {
@@ -51,6 +53,17 @@ function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly
   console.log(
     `\nParsing and looking up without "${ROW.made}", what a hook does without "${ROW.reached}". In brackets as ` +
       'multiples of parsing and one look-up, and of the same packet of a flow that is not translated.',
+  );
+}
+
+function printMemory(flavour: string): void {
+  const rows = measureMemory(flavour, MEMORY_FLOWS);
+  console.log(`\n## Kernel memory a flow, of ${MEMORY_FLOWS.toLocaleString('en')}\n`);
+  console.log(
+    table(
+      ['bytes', 'slot, both directions', 'keys', 'together'],
+      rows.map(({ name, ...bytes }) => [name, ...Object.values(bytes).map((value) => value.toFixed(2))]),
+    ),
   );
 }
 
@@ -114,6 +127,7 @@ async function main(): Promise<void> {
     const wants = (part: string): boolean => options.only === undefined || options.only === part;
     if (wants('packets'))
       printPackets(flavour, measurePackets(network, flavour, sizes, options.before), sizes);
+    if (wants('memory')) printMemory(flavour);
     if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour));
     if (wants('cli')) await printCli(network);
   } finally {

@@ -6,7 +6,7 @@ import { type FeatureName, feature } from 'libbpf-ts';
 import t, { type Test } from 'tap';
 import { parseFilter } from '../../src/filter.js';
 import { FlowTable } from '../../src/flow-table.js';
-import { CtStatus, CtTcpState, HookDir, NatType, Reason } from '../../src/generated/layouts.gen.js';
+import { CtStatus, CtTcpState, FLOW4, HookDir, NatType, Reason } from '../../src/generated/layouts.gen.js';
 import { readMetrics, readRetries } from '../../src/metrics-table.js';
 import { NatTable } from '../../src/nat-table.js';
 import { SlotReader } from '../../src/slot-reader.js';
@@ -235,6 +235,7 @@ subtest('flows that stay are listed exactly once while others come and go', asyn
 subtest('no line mixes two flows of one slot', async (t) => {
   if (lacks(t, 'mmap')) return;
   const REWRITTEN = 16;
+  const TUPLES = FLOW4.offset.tuple / 4; // the word of the first address; the last one's is five behind
   for (let i = 0; i < REWRITTEN; i++) tables.put(i, masqueraded(i));
   const traffic = await tables.traffic('rewrite', 0, REWRITTEN);
 
@@ -245,7 +246,7 @@ subtest('no line mixes two flows of one slot', async (t) => {
   while (performance.now() - began < 1000 * SLOW) {
     for (const raw of reader.used()) {
       const { gen, mark, words } = raw;
-      const [from, to] = [words[30]!, words[35]!];
+      const [from, to] = [words[TUPLES]!, words[TUPLES + 5]!];
       listed++;
       // a slot that was not rewritten yet has the addresses that it was put in with
       if (mark !== 0 && (mark !== gen || from !== gen || to !== gen))
@@ -408,4 +409,11 @@ subtest('retries are a histogram, and what found nothing', (t) => {
   t.equal(retries[0], 5 * cpus);
   t.equal(retries[32], cpus);
   t.equal(refused, 2 * cpus);
+});
+
+subtest('a flow costs at most 320 bytes of kernel memory, both directions and its translation', (t) => {
+  const { flows4, tuples4 } = datapath.maps;
+  const bytes = flows4.map.memoryBytes() + tuples4.map.memoryBytes(); // two keys a flow
+  t.ok(bytes > FLOWS4 * 232, `${bytes} bytes: the kernel counts what is allocated`);
+  t.ok(bytes <= FLOWS4 * 320, `${(bytes / FLOWS4).toFixed(2)} bytes a flow`);
 });

@@ -19,7 +19,7 @@ interface Program {
 }
 
 /** Instructions of each may grow to this. */
-const LIMITS = { track: 720, begin: 60, options: 500 };
+const LIMITS = { track: 750, begin: 60, options: 500 };
 const STACK_LIMIT = 120;
 
 async function compileFloor(teardown: Teardown): Promise<string> {

@@ -38,20 +38,21 @@ export interface Made {
   zone?: number;
 }
 
+const SILENT = { end: 0, maxend: 0, maxwin: 0, maxack: 0 };
+
 const TCP_NOTHING = {
-  sender: [0, 1].map(() => ({ end: 0, maxend: 0, maxwin: 0, maxack: 0 })),
+  original: SILENT,
   originalFlags: 0,
   originalUnacked: 0,
   scale: 0,
   lastKind: 0,
   lastEnd: 0,
-  lastAck: 0,
-  lastLen: 0,
-  lastWin: 0,
+  reply: SILENT,
   replyFlags: 0,
   replyUnacked: 0,
   retrans: 0,
-  lastScale: 0,
+  notes: 0,
+  lastMark: 0,
 };
 
 function head(made: Made): Flow {
@@ -73,7 +74,6 @@ function head(made: Made): Flow {
     bytes: bytes.map(BigInt),
     ifindex: made.ifindex ?? 1,
     mark: made.mark ?? 0,
-    path: [0, 0],
     tcp: TCP_NOTHING,
   };
 }

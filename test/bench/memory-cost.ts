@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Kernel memory a flow, by the kernel's own accounting of the maps (/proc/PID/fdinfo, memlock).
+import type { BpfObject } from 'libbpf-ts';
+import { loadDatapath } from '../helpers/datapath/load.js';
+
+/** Keys that a flow has in the tuple map; one translated in both ways, source and destination, has 3. */
+const KEYS = { 'not translated': 1, translated: 2 } as const;
+
+export interface MemoryRow {
+  name: string;
+  /** Bytes. */
+  slot: number;
+  keys: number;
+  total: number;
+}
+
+/** Bytes that one more entry of the map costs. @param name of a map whose entries are allocated with it */
+function bytesPerEntry(object: BpfObject, name: string): number {
+  const { map } = object.map(name);
+  return map.memoryBytes() / map.maxEntries;
+}
+
+/** Bytes a flow, of each kind, in a datapath of so many flows of both families. */
+export function measureMemory(flavour: string, flows: number): MemoryRow[] {
+  const object = loadDatapath(flavour, flows, { flows6: flows });
+  try {
+    return [4, 6].flatMap((family) =>
+      Object.entries(KEYS).map(([kind, count]) => {
+        const slot = bytesPerEntry(object, `flows${family}`);
+        const keys = count * bytesPerEntry(object, `tuples${family}`);
+        return { name: `IPv${family} flow, ${kind}`, slot, keys, total: slot + keys };
+      }),
+    );
+  } finally {
+    object.close();
+  }
+}
