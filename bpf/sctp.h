@@ -105,7 +105,7 @@ inline_ __u64 sctp_any(__u64 x)
 inline_ void sctp_packet_add(volatile struct sctp_packet *pkt, __u32 type, __u32 chunk_flags, __u32 length)
 {
 	__u64 kind = (type | -sctp_any(type >> 4)) & SCTP_TYPE_OTHER, bit = 1ULL << kind,
-	      judged = pkt->judged, present = pkt->present | bit, counts;
+	      judged = pkt->judged, present = pkt->present | bit, room = judged - SCTP_JUDGED, counts;
 
 	pkt->present = present;
 	pkt->is_broken |=
@@ -114,7 +114,8 @@ inline_ void sctp_packet_add(volatile struct sctp_packet *pkt, __u32 type, __u32
 	pkt->count += 1;
 	pkt->is_reflected |= sctp_any(bit & (1 << SCTP_ABORT | 1 << SCTP_SHUTDOWN_COMPLETE)) & chunk_flags &
 			     SCTP_CHUNK_REFLECTED;
-	counts = sctp_any(bit & SCTP_TYPES_STATE) & (sctp_any(judged / SCTP_JUDGED) ^ 1);
+	hide(room);
+	counts = sctp_any(bit & SCTP_TYPES_STATE) & room >> 63;
 	pkt->kinds |= (kind & -counts) << (judged * 4 & 0xf);
 	pkt->judged = judged + counts;
 }
