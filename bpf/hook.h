@@ -87,7 +87,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	enum track track;
 	enum ct_dir dir;
 	enum stage stage;
-	bool high, seen;
+	__u32 high, seen;
 	__u16 gen;
 	int verdict;
 

@@ -155,25 +155,25 @@ enum stage {
 	STAGE_DONE,   /* as it leaves */
 };
 
-/* `high`: tuple_key()'s word about the packet that found the key. */
-inline_ enum ct_dir form_dir(__u8 form, bool high)
+/* 1 if the packet goes against the tuple that the key was made of. `high`: tuple_key()'s word about it. */
+inline_ __u32 form_is_turned(__u32 form, __u32 high)
 {
-	bool same = high == !!(form & FORM_SOURCE_HIGH);
-
-	if (form & (FORM_ORIGINAL | FORM_MIDDLE))
-		return same ? CT_DIR_ORIGINAL : CT_DIR_REPLY;
-	return same ? CT_DIR_REPLY : CT_DIR_ORIGINAL;
+	return (form / FORM_SOURCE_HIGH ^ high) & 1;
 }
 
-inline_ enum stage form_stage(__u8 form, bool high)
+/* verifier: arithmetic, as form_stage() */
+inline_ enum ct_dir form_dir(__u32 form, __u32 high)
 {
-	bool same = high == !!(form & FORM_SOURCE_HIGH);
+	__u32 original = form / FORM_ORIGINAL | form / FORM_MIDDLE;
 
-	if (form & FORM_MIDDLE)
-		return STAGE_MIDDLE;
-	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
-		return STAGE_WIRE;
-	return same ? STAGE_WIRE : STAGE_DONE;
+	return (form_is_turned(form, high) ^ original ^ 1) & 1;
+}
+
+inline_ enum stage form_stage(__u32 form, __u32 high)
+{
+	__u32 middle = form / FORM_MIDDLE & 1, both = form / FORM_ORIGINAL & form / FORM_REPLY;
+
+	return middle * STAGE_MIDDLE | (form_is_turned(form, high) & ~both & ~middle) * STAGE_DONE;
 }
 
 #endif
