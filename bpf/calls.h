@@ -35,6 +35,7 @@ enum call {
 	CALL_REFUSE = 40,	/* no port is left: the packet's sender is told */
 	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */
 	CALL_SCTP_EGRESS = 44,
+	CALL_MSS = 46, /* a SYN's MSS is lowered; then the hook again */
 };
 
 enum hop_flags {

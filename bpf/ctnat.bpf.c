@@ -10,6 +10,7 @@
 #include "hook.h"
 #include "icmp_error.h"
 #include "judge.h"
+#include "mss.h"
 #include "new.h"
 #include "refuse.h"
 #include "reap.h"
@@ -135,6 +136,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                       \
 	{                                                                                                    \
 		return icmp_error(skb, HOOK_EGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_mss##suffix(struct __sk_buff *skb)                                                \
+	{                                                                                                    \
+		return mss_clamp(skb, v6);                                                                   \
 	}                                                                                                    \
 	SEC("tc") int call_reap##suffix(struct __sk_buff *skb)                                               \
 	{                                                                                                    \

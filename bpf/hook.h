@@ -181,6 +181,15 @@ miss:
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }
 
+/* Whether the hook's interface limits what SYNs announce (mss.h). */
+inline_ bool iface_clamps(const struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+
+	return iface && iface->mss;
+}
+
 /* Reads a TCP segment's options, then the hook again. */
 inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
@@ -191,6 +200,10 @@ inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bo
 	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), clock_now(), s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	segment_read_options(skb, &p, s);
+	if (p.tcp_flags & TCP_SYN && iface_clamps(skb)) {
+		skb->cb[0] |= (at == HOOK_INGRESS ? HOP_AT_INGRESS : 0) << 16;
+		hop_go(skb, CALL_MSS, v6);
+	}
 	hop_go(skb, call_again(at, hop_flags(skb) & HOP_LOCAL), v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }

@@ -356,7 +356,11 @@ struct iface {
 	__u8 mapping_icmp;
 	__u8 pad;
 	char name[16];
+	__u16 mss; /* greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH */
+	__u16 mtu; /* of the interface, 65535 at most; 0: not known */
 };
+
+enum { MSS_OF_PATH = 0xffff }; /* what the path's MTU leaves room for */
 
 /* What the programs at XDP may do with an interface's packets. */
 enum xdp_port_flags {

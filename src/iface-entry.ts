@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What the ifaces map says of an attached interface. */
 import { parseAddress } from './address.js';
-import { type Iface, IfaceFlags, NatMappingMode } from './generated/layouts.gen.js';
+import { type Iface, IfaceFlags, MSS_OF_PATH, NatMappingMode } from './generated/layouts.gen.js';
 import type { InterfaceConfig, MappingMode, Masquerade } from './interface-config.js';
 import type { NatRule } from './nat-rule.js';
 import { addressWords } from './words.js';
@@ -17,8 +17,13 @@ export function masquerades(masquerade: Masquerade, family: 4 | 6): boolean {
   return masquerade === 'all' || masquerade === family;
 }
 
-/** The entry of an interface; `rules` are all that are in force. */
-export function ifaceEntry(config: InterfaceConfig, rules: readonly NatRule[], own: OwnAddresses): Iface {
+/** The entry of an interface; `rules` are all that are in force, `mtu` is 0 where it is not known. */
+export function ifaceEntry(
+  config: InterfaceConfig,
+  rules: readonly NatRule[],
+  own: OwnAddresses,
+  mtu = 0,
+): Iface {
   return {
     flags: ifaceFlags(config, rules),
     addr4: own.ipv4 === undefined ? 0 : addressWords(parseAddress(own.ipv4).bytes)[0]!,
@@ -29,6 +34,8 @@ export function ifaceEntry(config: InterfaceConfig, rules: readonly NatRule[], o
     mappingUdp: mappingNumber(config.mapping.udp),
     mappingIcmp: mappingNumber(config.mapping.icmp),
     name: config.name,
+    mss: config.mss === 'pmtu' ? MSS_OF_PATH : (config.mss ?? 0),
+    mtu: Math.min(mtu, 0xffff),
   };
 }
 

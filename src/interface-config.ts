@@ -26,6 +26,26 @@ export interface InterfaceOptions {
   readonly mapping: MappingModes;
   /** External ports of masquerade; undefined keeps each port's class (RFC 4787 REQ-3). */
   readonly ports?: PortRange;
+  /** The greatest MSS that SYNs crossing the interface may announce: a number, or what the path leaves room for. */
+  readonly mss?: MssLimit;
+}
+
+/** See InterfaceOptions.mss. */
+export type MssLimit = number | 'pmtu';
+
+/** What IPv4 hosts take without being asked (RFC 9293 section 3.7.1), and what no header leaves room for. */
+const MSS_BOUNDS = [88, 65_495] as const;
+
+/**
+ * Reads `pmtu` or a number of bytes.
+ * @throws RangeError
+ */
+export function parseMss(text: string): MssLimit {
+  if (text === 'pmtu') return text;
+  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  const [min, max] = MSS_BOUNDS;
+  if (value >= min && value <= max) return value;
+  throw new RangeError(`invalid MSS ${quoted(text)}; give pmtu, or ${min} to ${max} bytes`);
 }
 
 export interface InterfaceConfig extends InterfaceOptions {

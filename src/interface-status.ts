@@ -5,7 +5,7 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping }: Attachment,
+  { name, ifindex, masquerade, mapping, mss }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
@@ -15,5 +15,6 @@ export function interfaceStatus(
     hooks: hooks.map(({ kind, direction }) => `${kind}/${direction}`),
     masquerade,
     mapping,
+    mss: mss ?? null,
   };
 }

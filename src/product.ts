@@ -11,7 +11,7 @@ import type { Flow } from './flow.js';
 import type { FlowEditor } from './flow-editor.js';
 import type { FlowFormat } from './flow-printer.js';
 import type { Frame } from './frame.js';
-import type { InterfaceOptions, MappingModes, Masquerade } from './interface-config.js';
+import type { InterfaceOptions, MappingModes, Masquerade, MssLimit } from './interface-config.js';
 import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
@@ -39,6 +39,8 @@ export interface InterfaceStatus {
   readonly hooks: readonly string[];
   readonly masquerade: Masquerade;
   readonly mapping: MappingModes;
+  /** The greatest MSS that SYNs may announce; null: any. */
+  readonly mss: MssLimit | null;
 }
 
 export interface MapStatus {

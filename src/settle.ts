@@ -77,13 +77,13 @@ function presentLinks(place: Workplace, state: State): Map<number, { attachment:
 function wantedEntries(place: Workplace, wanted: State): Map<number, Iface> {
   const { addresses } = place.network;
   return new Map(
-    [...presentLinks(place, wanted)].map(([ifindex, { attachment }]) => [
-      ifindex,
-      ifaceEntry(attachment, wanted.rules, {
+    [...presentLinks(place, wanted)].map(([ifindex, { attachment, link }]) => {
+      const own = {
         ipv4: masqueradeAddress(addresses, ifindex, 'ipv4'),
         ipv6: masqueradeAddress(addresses, ifindex, 'ipv6'),
-      }),
-    ]),
+      };
+      return [ifindex, ifaceEntry(attachment, wanted.rules, own, link.mtu)];
+    }),
   );
 }
 

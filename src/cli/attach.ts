@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { DEFAULT_INTERFACE } from '../defaults.js';
 import type { AttachMode, InterfaceOptions, MappingMode, Masquerade } from '../interface-config.js';
-import { mappingForAll, mappingText, masqueradeText } from '../interface-config.js';
+import { mappingForAll, mappingText, masqueradeText, parseMss } from '../interface-config.js';
 import { parsePortRange } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
 import type { CommandFunction, OptionValues } from './command.js';
@@ -21,12 +21,13 @@ export const attach: CommandFunction = async (context) => {
 
 const MASQUERADE: Readonly<Record<string, Masquerade>> = { '4': 4, '6': 6, all: 'all' };
 
-function interfaceOptions({ masquerade, mode, mapping, ports }: OptionValues): InterfaceOptions {
+function interfaceOptions({ masquerade, mode, mapping, ports, mss }: OptionValues): InterfaceOptions {
   return {
     masquerade: MASQUERADE[String(masquerade)] ?? DEFAULT_INTERFACE.masquerade,
     mode: (mode as AttachMode | undefined) ?? DEFAULT_INTERFACE.mode,
     mapping: mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode),
     ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
+    ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
   };
 }
 

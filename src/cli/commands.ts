@@ -33,6 +33,12 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         choices: ['apdm', 'eim'],
       },
       { flags: '--ports <range>', description: 'external ports of masquerade, LOW-HIGH', kind: 'none' },
+      {
+        flags: '--mss <bytes>',
+        description:
+          'greatest MSS that SYNs may announce: a number, or pmtu for what the path leaves room for',
+        kind: 'none',
+      },
     ],
     hasOutput: true,
     details:
@@ -41,6 +47,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['ctnat attach eth0 --masquerade', 'a gateway: what leaves eth0 gets its IPv4 address'],
       ['ctnat attach eth0 --masquerade=all --mapping eim', 'both families, one mapping for all remotes'],
+      ['ctnat attach ppp0 --masquerade --mss pmtu', 'a line with a smaller MTU than the inside has'],
       ['ctnat attach lan0 lan1', 'track without translation'],
     ],
     load: async () => (await import('./attach.js')).attach,

@@ -42,14 +42,15 @@ function fullText({ tableFullDrops }: Status): string {
 
 function interfaceTable({ interfaces }: Status, colour: boolean): string {
   if (interfaces.length === 0) return 'no interface is attached\n';
-  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING'];
-  const rows = interfaces.map(({ name, ifindex, mode, hooks, masquerade, mapping }) => [
+  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'MSS'];
+  const rows = interfaces.map(({ name, ifindex, mode, hooks, masquerade, mapping, mss }) => [
     name,
     ifindex,
     mode,
     hooks.join(','),
     masqueradeText(masquerade),
     mappingText(mapping),
+    mss ?? '-',
   ]);
   return tableText(head, rows, { numbers: [1], colour });
 }

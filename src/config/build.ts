@@ -92,6 +92,7 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       mapping:
         typeof mapping === 'string' ? mappingForAll(mapping) : { ...DEFAULT_INTERFACE.mapping, ...mapping },
       ...(ports && { ports }),
+      ...(each.mss !== undefined && { mss: each.mss }),
     };
   });
 }

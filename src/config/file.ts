@@ -11,6 +11,7 @@ export interface FileInterface {
   mode?: AttachMode;
   mapping?: MappingMode | Partial<MappingModes>;
   ports?: (number | string)[];
+  mss?: number | 'pmtu';
 }
 
 export interface FileRule {

@@ -48,6 +48,9 @@ function zero(view: DataView, offset: number, size: number): void {
   for (let i = 0; i < size; i++) view.setUint8(offset + i, 0);
 }
 
+/** what the path's MTU leaves room for (C: MSS_OF_PATH) */
+export const MSS_OF_PATH = 65535;
+
 /** 0..32 retries, last: refused (C: NAT_RETRIES_BUCKETS) */
 export const NAT_RETRIES_BUCKETS = 34;
 
@@ -105,6 +108,8 @@ export const Call = {
   SCTP_INGRESS: 42,
   /** C: CALL_SCTP_EGRESS. */
   SCTP_EGRESS: 44,
+  /** a SYN's MSS is lowered; then the hook again (C: CALL_MSS) */
+  MSS: 46,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -1705,7 +1710,7 @@ export const handCodec: Codec<Hand> = {
   },
 };
 
-/** One attached interface; key: its ifindex. (C: struct iface, 48 bytes) */
+/** One attached interface; key: its ifindex. (C: struct iface, 52 bytes) */
 export interface Iface {
   /** enum iface_flags (C: flags: u32 at 0) */
   flags: number;
@@ -1725,11 +1730,15 @@ export interface Iface {
   mappingIcmp: number;
   /** C: name: char[16] at 32. */
   name: string;
+  /** greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH (C: mss: u16 at 48) */
+  mss: number;
+  /** of the interface, 65535 at most; 0: not known (C: mtu: u16 at 50) */
+  mtu: number;
 }
 
 /** Where the fields of struct iface are, for code that reads bytes in place. */
 export const IFACE = {
-  size: 48,
+  size: 52,
   offset: {
     flags: 0,
     addr4: 4,
@@ -1740,12 +1749,14 @@ export const IFACE = {
     mappingUdp: 29,
     mappingIcmp: 30,
     name: 32,
+    mss: 48,
+    mtu: 50,
   },
 } as const;
 
 export const ifaceLayout: StructShape = {
   name: 'iface',
-  size: 48,
+  size: 52,
   fields: [
     { name: 'flags', offset: 0, type: 'u32' },
     { name: 'addr4', offset: 4, type: 'be32' },
@@ -1756,11 +1767,13 @@ export const ifaceLayout: StructShape = {
     { name: 'mapping_udp', offset: 29, type: 'u8' },
     { name: 'mapping_icmp', offset: 30, type: 'u8' },
     { name: 'name', offset: 32, type: 'char[16]' },
+    { name: 'mss', offset: 48, type: 'u16' },
+    { name: 'mtu', offset: 50, type: 'u16' },
   ],
 };
 
 export const ifaceCodec: Codec<Iface> = {
-  size: 48,
+  size: 52,
   read: (view, o) => ({
     flags: view.getUint32(o, LE),
     addr4: view.getUint32(o + 4, false),
@@ -1771,6 +1784,8 @@ export const ifaceCodec: Codec<Iface> = {
     mappingUdp: view.getUint8(o + 29),
     mappingIcmp: view.getUint8(o + 30),
     name: readText(view, o + 32, 16),
+    mss: view.getUint16(o + 48, LE),
+    mtu: view.getUint16(o + 50, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.flags, 0, 4294967295, 'iface.flags'), LE);
@@ -1784,6 +1799,8 @@ export const ifaceCodec: Codec<Iface> = {
     view.setUint8(o + 29, whole(value.mappingUdp, 0, 255, 'iface.mapping_udp'));
     view.setUint8(o + 30, whole(value.mappingIcmp, 0, 255, 'iface.mapping_icmp'));
     writeText(view, o + 32, 16, value.name, 'iface.name');
+    view.setUint16(o + 48, whole(value.mss, 0, 65535, 'iface.mss'), LE);
+    view.setUint16(o + 50, whole(value.mtu, 0, 65535, 'iface.mtu'), LE);
     view.setUint8(o + 31, 0);
   },
 };

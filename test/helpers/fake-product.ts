@@ -191,13 +191,14 @@ export class FakeProduct implements Product {
   }
 
   #interfaces(): InterfaceStatus[] {
-    return [...this.interfaces].map(([name, { masquerade, mapping }], i) => ({
+    return [...this.interfaces].map(([name, { masquerade, mapping, mss }], i) => ({
       name,
       ifindex: i + 2,
       mode: 'tc',
       hooks: ['tcx/ingress', 'tcx/egress'],
       masquerade,
       mapping,
+      mss: mss ?? null,
     }));
   }
 }

@@ -113,6 +113,8 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
     (c) => c.interfaces[0]?.ports,
     { min: 4000, max: 4000 },
   ],
+  'an MSS of the path': ['interfaces: [{name: a, mss: pmtu}]', (c) => c.interfaces[0]?.mss, 'pmtu'],
+  'an MSS in bytes': ['interfaces: [{name: a, mss: 1452}]', (c) => c.interfaces[0]?.mss, 1452],
   'netfilter timeouts': ['timeouts: {preset: netfilter}', (c) => c.timeouts.tcpEstablished, 432_000_000],
   'cilium timeouts': ['timeouts: {preset: cilium}', (c) => c.timeouts.tcpEstablished, 8_000_000],
   'a preset with one change': [
@@ -190,11 +192,11 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a key that resembles nothing': ['zzz: 1', `:1:1: unknown key "zzz"; allowed: ${TOP}`],
   'an unknown key below': [
     'interfaces:\n  - name: a\n    masqerade: 4',
-    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, ports',
+    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, ports, mss',
   ],
   'a misspelt required key': [
     'interfaces: [{nam: a}]',
-    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, ports',
+    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, ports, mss',
   ],
   'a missing key': ['interfaces:\n  - mode: tc', ':2:5: interfaces[0]: key "name" is missing'],
   'a key without value': ['interfaces:', ':1:12: interfaces: expected a list of interfaces, got nothing'],
@@ -222,6 +224,14 @@ const BAD: Record<string, [text: string, line: string]> = {
   'an escape in a name': [
     'interfaces: [{name: "a\\e[31m"}]',
     ':1:21: interfaces[0].name: invalid interface name "a\\u001b[31m"; it has 1 to 15 bytes, no white space, no slash and no colon',
+  ],
+  'an MSS that is none': [
+    'interfaces: [{name: a, mss: 40}]',
+    ':1:29: interfaces[0].mss: expected pmtu, or 88 to 65495, got 40',
+  ],
+  'a word for an MSS': [
+    'interfaces: [{name: a, mss: mtu}]',
+    ':1:29: interfaces[0].mss: expected pmtu, or 88 to 65495, got "mtu"',
   ],
   'an interface twice': [
     'interfaces: [{name: a}, {name: a}]',

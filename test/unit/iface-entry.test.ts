@@ -49,5 +49,7 @@ test('addresses in network order, ports and mapping', async (t) => {
     mappingTcp: NatMappingMode.APDM,
     name: 'eth0',
   });
-  t.match(ifaceEntry(eth0(), [], NONE), { addr4: 0, addr6: [0, 0, 0, 0], portMin: 0, portMax: 0 });
+  t.match(ifaceEntry(eth0({ mss: 'pmtu' }), [], NONE, 65_536), { mss: 0xffff, mtu: 65_535 });
+  t.match(ifaceEntry(eth0({ mss: 1452 }), [], NONE, 1500), { mss: 1452, mtu: 1500 });
+  t.match(ifaceEntry(eth0(), [], NONE), { mss: 0, addr4: 0, addr6: [0, 0, 0, 0], portMin: 0, portMax: 0 });
 });

@@ -73,6 +73,9 @@ export interface InterfaceSetup {
   ip4?: string;
   ip6?: string;
   ports?: [low: number, high: number];
+  /** Greatest MSS that SYNs may announce; MSS_OF_PATH for that of `mtu`. */
+  mss?: number;
+  mtu?: number;
 }
 
 export function iface(name: string, setup: InterfaceSetup): Iface {
@@ -92,6 +95,8 @@ export function iface(name: string, setup: InterfaceSetup): Iface {
     mappingUdp: NatMappingMode.APDM,
     mappingIcmp: NatMappingMode.APDM,
     name,
+    mss: setup.mss ?? 0,
+    mtu: setup.mtu ?? 0,
   };
 }
 
