@@ -398,8 +398,11 @@ static uint32_t last_reason(int hook)
 	for (uint32_t i = 0; i < sizeof(usual) / sizeof(*usual) + REASON_COUNT; i++) {
 		uint32_t reason =
 			i < sizeof(usual) / sizeof(*usual) ? usual[i] : i - sizeof(usual) / sizeof(*usual);
-		__u64 now = reason_count(reason, hook);
+		__u64 now;
 
+		if (reason == METRIC_NEW) /* no reason: counted beside one */
+			continue;
+		now = reason_count(reason, hook);
 		if (now == before[reason][hook])
 			continue;
 		before[reason][hook] = now;
