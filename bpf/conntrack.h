@@ -59,7 +59,7 @@ inline_ __u32 talk_judge(const struct flow *f, __u8 proto, __u32 which, enum ct_
 	if (!(f->status & CT_SEEN_REPLY)) {
 		if (dir == CT_DIR_REPLY)
 			*gains = CT_SEEN_REPLY;
-	} else if (proto == IPPROTO_GRE ||
+	} else if (proto == IPPROTO_GRE || proto == IPPROTO_UDPLITE ||
 		   (which == CT_TIMEOUT_UDP && !tick_before(now, f->created + UDP_STREAM_TICKS))) {
 		*gains = CT_ASSURED;
 		which += 1; /* the stream's stands behind */

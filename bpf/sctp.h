@@ -204,9 +204,7 @@ inline_ __u32 sctp_begin(const volatile struct sctp_packet *pkt)
 	if (pkt->is_broken || !pkt->count || pkt->present & ~SCTP_TYPES_BEGIN)
 		return CT_SCTP_NONE;
 	/* section 8.5: the receiver's tag is not known, so only those can be right whose tag has a rule */
-	if (type == SCTP_INIT_ACK ? pkt->vtag && pkt->vtag != pkt->init_tag
-				  : pkt->vtag && !(bit & (1 << SCTP_SHUTDOWN_ACK | 1 << SCTP_HEARTBEAT |
-							  1 << SCTP_HEARTBEAT_ACK)))
+	if (pkt->vtag && !(bit & (1 << SCTP_SHUTDOWN_ACK | 1 << SCTP_HEARTBEAT | 1 << SCTP_HEARTBEAT_ACK)))
 		return CT_SCTP_NONE;
 	return sctp_next_state(CT_SCTP_NONE, type, CT_DIR_ORIGINAL);
 }

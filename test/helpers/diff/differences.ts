@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Where ctnat differs from Netfilter on purpose, one by one, with the reason and an example that shows it.
 // docs/testing.md tells users.
+import { Reason } from '../../../src/generated/layouts.gen.js';
 import { internetChecksum } from '../packet/checksum.js';
 import { errorAbout } from './errors.js';
 import { type Family, Path, type Role } from './path.js';
@@ -12,7 +13,7 @@ import {
   type Sequence,
   watchPath,
 } from './sequence.js';
-import { cut, type Endpoint, icmp, type Packet, PROTO, type TcpFields, tcp, udp } from './wire.js';
+import { cut, type Endpoint, icmp, ip, type Packet, PROTO, type TcpFields, tcp, udp } from './wire.js';
 
 export interface Situation {
   sequence: Sequence;
@@ -45,6 +46,7 @@ export interface Example {
   checksum?: true;
 }
 
+const PORT_FIXED = Reason.DROP_PORT_FIXED;
 const PORTS = { client: 40_000, server: 80 };
 
 export const DELIBERATE: readonly Deliberate[] = [
@@ -128,6 +130,28 @@ export const DELIBERATE: readonly Deliberate[] = [
         segment(path, 'client', { flags: 2, seq: 5000 }),
       ];
       return { sequence: scene(path, PROTO.tcp, operations), netfilter: 'new ', ctnat: 'new ' };
+    },
+  },
+  {
+    name: 'ports that can not change',
+    reason:
+      "SCTP's checksum covers its ports, and protocols without ports have none to choose. Where the tuple outside is " +
+      'taken Netfilter gives SCTP another port, and loses the others without a word; ctnat refuses the flow and ' +
+      'counts drop_port_fixed.',
+    applies: ({ expected, actual }) =>
+      expected.startsWith('new ') && actual.startsWith(`reason-${PORT_FIXED} lost `),
+    after: 'ends',
+    example: (family) => {
+      const path = new Path(family, 'masquerade', 0, { client: 0, server: 0 });
+      const message = Buffer.from('0000010000000001', 'hex');
+      const esp = (role: Role): PacketOperation =>
+        packetOf(path, role, (from, to) => ip(from.address, to.address, PROTO.esp, message, 16), 'ESP');
+      const operations = [esp('server'), esp('client')];
+      return {
+        sequence: scene(path, PROTO.esp, operations),
+        netfilter: 'new lost',
+        ctnat: `reason-${PORT_FIXED} lost`,
+      };
     },
   },
   {

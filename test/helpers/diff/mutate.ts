@@ -17,7 +17,8 @@ export function damage(random: Random, operations: readonly Operation[]): Operat
         note: `${note}, wrong checksum`,
         marks: [...marks, 'checksum'],
       };
-    if (random.chance(0.015)) {
+    // what is behind the header of the others is not looked at
+    if (CHECKSUM_AT[protocolOf(packet)] && random.chance(0.015)) {
       const to = l4Offset(packet) + random.pick([0, 1, 3, 4, 7, 8, 12, 19]);
       if (to < packet.length)
         return {

@@ -5,7 +5,9 @@ import type { SettingName } from '../tcp/segment.js';
 import { errors } from './errors.js';
 import { icmpQueries } from './icmp.js';
 import { damage } from './mutate.js';
+import { otherTalk } from './others.js';
 import { type Family, Path, type Role, type SideName } from './path.js';
+import { sctpAssociation } from './sctp.js';
 import { tcpConnection } from './tcp.js';
 import { udpTalk } from './udp.js';
 import type { Endpoint, Packet } from './wire.js';
@@ -63,6 +65,9 @@ const KINDS = {
   tcp: { weight: 12, make: tcpConnection },
   udp: { weight: 4, make: udpTalk },
   icmp: { weight: 3, make: icmpQueries },
+  // By DIFF_KIND=sctp only: what a HEARTBEAT with a strange tag leads to is not alike in every case yet.
+  sctp: { weight: 0, make: sctpAssociation },
+  other: { weight: 2, make: otherTalk },
 } as const;
 
 export type Kind = keyof typeof KINDS;
