@@ -37,6 +37,10 @@ table inet diff {
     ct state new log group 7 prefix "new" accept
     ct state untracked log group 7 prefix "untracked" accept
   }
+  chain unimpressed { # or the router would learn path MTUs from errors that somebody made up
+    type filter hook input priority 0;
+    meta l4proto { icmp, ipv6-icmp } ct state { invalid, related } drop
+  }
   chain silent {
     type filter hook output priority -400; policy drop;
   }
