@@ -55,7 +55,8 @@ struct hop {
 			(8): scale, enum tcp_option_flags, or SCTP chunks (8): enum sctp_word */
 	__u32 rule;  /* low half: 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where
 			the search goes on. High half: low half of the slot that REAP is for */
-	__u32 attempt; /* of the places to translate to that the rule allows */
+	__u32 attempt; /* which of a pool's entries is asked (14 bits), how many may be (14), how many were
+			  (4) */
 	__u32 slot;    /* 1 + slot claimed already */
 	__u32 tries;   /* low half: of the port search so far. High half: high half of the slot that REAP is
 			  for. In a hook the whole word: the TCP options' highest SACK edge */
@@ -84,6 +85,38 @@ inline_ __u32 hop_rule(const struct __sk_buff *skb)
 inline_ __u32 hop_tries(const struct __sk_buff *skb)
 {
 	return skb->cb[4] & 0xffff;
+}
+
+enum { HOP_ATTEMPT_BITS = 14, HOP_ATTEMPT_MASK = (1 << HOP_ATTEMPT_BITS) - 1, HOP_ATTEMPTS_MAX = 8 };
+
+/* Which of a pool's entries CLAIM asks, counted from the host's own. */
+inline_ __u32 hop_attempt(const struct __sk_buff *skb)
+{
+	return skb->cb[2] & HOP_ATTEMPT_MASK;
+}
+
+inline_ void hop_allow_attempts(struct __sk_buff *skb, __u32 most)
+{
+	skb->cb[2] = (skb->cb[2] & ~(HOP_ATTEMPT_MASK << HOP_ATTEMPT_BITS)) | (most & HOP_ATTEMPT_MASK)
+										      << HOP_ATTEMPT_BITS;
+}
+
+/*
+ * The next of a pool's entries; false: all that may be asked were. Of many a packet asks so many, from a
+ * random place on: each may cost several tail calls.
+ */
+inline_ bool hop_next_attempt(struct __sk_buff *skb)
+{
+	__u32 word = skb->cb[2], attempt = word & HOP_ATTEMPT_MASK, tried = word >> 2 * HOP_ATTEMPT_BITS,
+	      most = word >> HOP_ATTEMPT_BITS & HOP_ATTEMPT_MASK;
+
+	if (tried + 1 >= HOP_ATTEMPTS_MAX || tried + 1 >= most)
+		return false;
+	if (!tried && most > HOP_ATTEMPTS_MAX)
+		attempt = bpf_get_prandom_u32();
+	attempt = 1 + attempt % (most - 1);
+	skb->cb[2] = attempt | most << HOP_ATTEMPT_BITS | (tried + 1) << 2 * HOP_ATTEMPT_BITS;
+	return true;
 }
 
 enum { HOP_KEPT_MASK = 0xff08ff00 }; /* retries, and what the TCP options said */

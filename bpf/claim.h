@@ -59,7 +59,8 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 			max = r->to_port_max;
 		}
 		if (r && r->kind == NAT_RULE_SNAT) {
-			plan_source(plan, p, r, v6);
+			if (!plan_source(plan, skb, p, r, &min, &max, v6))
+				return REASON_DROP_INTERNAL;
 		} else {
 			iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 			if (!iface || !plan_masquerade(plan, iface, v6))
@@ -279,6 +280,11 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 			else
 				hop_reap(skb, victim, CALL_SEARCH, v6);
 		}
+		return create_fail(skb, f, at, REASON_DROP_PORT_SEARCH);
+	}
+	if (found == SEARCH_EXHAUSTED && hop_next_attempt(skb)) {
+		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES) && hop_retry(skb, SLOT_PASSES + PORT_PASSES))
+			hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
 		return create_fail(skb, f, at, REASON_DROP_PORT_SEARCH);
 	}
 	nat_retries_count(0, true);

@@ -120,6 +120,14 @@ struct {
 	__type(value, struct nat_rule);
 } nat_rules SEC(".maps");
 
+/* What rules with a pool translate to; as many banks as nat_rules has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POOL_ENTRIES_PER_BANK * 2);
+	__type(key, __u32);
+	__type(value, struct pool_entry);
+} nat_pools SEC(".maps");
+
 struct exempt4_key {
 	__u32 prefix;
 	__be32 addr;

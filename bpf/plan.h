@@ -274,10 +274,48 @@ inline_ enum reason plan_destination(struct plan *plan, const struct packet *p, 
 	return 0;
 }
 
-inline_ void plan_source(struct plan *plan, const struct packet *p, const struct nat_rule *r, const bool v6)
+/*
+ * A host's entry of a pool is always the same. When it has no port left, the address's other port ranges are
+ * next; then, if the rule lets a host have several addresses, the entries behind those.
+ */
+inline_ const struct pool_entry *pool_pick(struct __sk_buff *skb, const struct nat_rule *r,
+					   const __be32 *host, const bool v6)
 {
+	__u32 place = host_hash(host, v6) % r->pool_size, attempt = hop_attempt(skb), index, first;
+	const struct pool_entry *entry;
+
+	index = r->pool_first + place;
+	entry = bpf_map_lookup_elem(&nat_pools, &index);
+	if (!entry)
+		return NULL;
+	hop_allow_attempts(skb, r->flags & NAT_RULE_SPILL ? r->pool_size : entry->places);
+	if (!attempt)
+		return entry;
+	first = place - entry->place;
+	if (attempt < entry->places)
+		attempt = (entry->place + attempt) % entry->places;
+	index = r->pool_first + (first + attempt) % r->pool_size;
+	return bpf_map_lookup_elem(&nat_pools, &index);
+}
+
+/* False: the rule's pool is not there. */
+inline_ bool plan_source(struct plan *plan, struct __sk_buff *skb, const struct packet *p,
+			 const struct nat_rule *r, __u16 *min, __u16 *max, const bool v6)
+{
+	const struct pool_entry *entry;
+
 	plan->type = NAT_SNAT;
-	range_pick(plan->reply.daddr, r->to_min, r->to_max, p->tuple.saddr, v6);
+	if (!r->pool_size) {
+		range_pick(plan->reply.daddr, r->to_min, r->to_max, p->tuple.saddr, v6);
+		return true;
+	}
+	entry = pool_pick(skb, r, p->tuple.saddr, v6);
+	if (!entry)
+		return false;
+	address_copy(plan->reply.daddr, entry->addr, v6);
+	*min = entry->port_min;
+	*max = entry->port_max;
+	return true;
 }
 
 inline_ bool iface_has_address(const struct iface *iface, const bool v6)

@@ -394,7 +394,19 @@ enum nat_rule_flags {
 	NAT_RULE_HAIRPIN = 1 << 0, /* also for what comes in by another interface: then the source is
 				      translated as well (RFC 4787 REQ-9) */
 	NAT_RULE_NEUTRAL = 1 << 1, /* netmap leaves the sum of the address as it was (RFC 6296) */
+	NAT_RULE_SPILL = 1 << 2,   /* a host whose address has no port left gets another one of the pool */
 };
+
+/* One address of a pool with one range of its ports. An address's entries stand side by side. */
+struct pool_entry {
+	__be32 addr[4];
+	__u16 port_min; /* host order; both 0: keep the port's class */
+	__u16 port_max;
+	__u16 place;  /* among the entries of its address, from 0 */
+	__u16 places; /* how many there are */
+};
+
+enum { POOL_ENTRIES_PER_BANK = 8192 };
 
 /* A NAT rule; the first of its bank that matches a new flow decides. Prefixes are given as value and mask. */
 struct nat_rule {
@@ -418,6 +430,8 @@ struct nat_rule {
 	__be32 to_min[4]; /* address range, inclusive; netmap: the prefix, whose mask is that of the other
 			     side */
 	__be32 to_max[4];
+	__u32 pool_first; /* index into nat_pools; the addresses above do not count then */
+	__u32 pool_size;  /* 0: no pool */
 };
 
 enum { NAT_RULES_PER_BANK = 256 };

@@ -96,7 +96,7 @@ function removeHooks(pinPath: string, state: State | undefined): void {
 function forget(pinPath: string, state: State | undefined): void {
   using datapath = Datapath.open(pinPath);
   datapath.maps.ifaces.clear();
-  writeRules(datapath, []);
+  writeRules(datapath, { entries: [], pool: [] });
   if (!state) return;
   using ledger = Ledger.open(pinPath);
   ledger.write({ ...state, netns: 0, interfaces: [] });

@@ -3,7 +3,8 @@
 import { type AddressRange, type Cidr, type Family, formatCidr, isNotUnicast, parseCidr } from './address.js';
 import { CtnatError, quoted } from './errors.js';
 import { checkInterfaceName } from './interface-config.js';
-import { formatTarget, type NatTarget, parseTarget } from './nat-target.js';
+import { checkPool } from './nat-pool.js';
+import { formatTarget, formatTargets, type NatTarget, parseTarget, parseTargets } from './nat-target.js';
 import { formatPortRange, type PortRange, parsePortRange, portCount } from './port-range.js';
 import { hasPorts, isIcmp, PORT_PROTOCOLS, parseProtocol, protocolName } from './protocol.js';
 
@@ -37,8 +38,12 @@ export interface NatRule {
   readonly dport?: PortRange;
   /** Absent: any. */
   readonly mark?: MarkMatch;
-  /** Absent for masquerade, redirect and netmap. */
+  /** Absent for masquerade, redirect, netmap, and where there is a pool. */
   readonly to?: AddressRange;
+  /** Of snat: several ranges, each with its ports. An address may come again with others. */
+  readonly pool?: readonly NatTarget[];
+  /** Of snat: a host whose outside address has no port left gets another one. */
+  readonly isSpilling?: boolean;
   /** Of netmap: the outside prefix, as long as `src`. */
   readonly toNet?: Cidr;
   /** Of netmap, IPv6: the sum of an address stays the same (RFC 6296). */
@@ -60,6 +65,8 @@ export interface NatRuleText {
   readonly mark?: string;
   /** Only of netmap. */
   readonly neutral?: boolean;
+  /** Only of snat. */
+  readonly spill?: boolean;
   /** Decides for a masquerade rule in which no address does; ipv4 otherwise. */
   readonly family?: Family;
 }
@@ -86,15 +93,17 @@ export function parseNatRule(text: NatRuleText): NatRule {
   const dport = text.dport === undefined ? undefined : part('dport', () => parsePortRange(text.dport!));
   const mark = text.mark === undefined ? undefined : part('mark', () => parseMark(text.mark!));
   const toNet = text.kind === 'netmap' ? part('to', () => parseCidr(text.to)) : undefined;
-  const target = toNet ? {} : part('to', () => readTarget(text));
+  const targets = toNet ? [{}] : part('to', () => readTargets(text));
+  const [target] = targets as [NatTarget];
+  const pool = targets.length > 1 ? targets : undefined;
 
-  const { to, ports: toPorts } = target;
+  const { to, ports: toPorts }: NatTarget = pool ? {} : target;
   if (!to && text.kind === 'dnat') {
     throw new NatRuleError('to', 'masquerade translates sources; give dnat an address');
   }
   const rule: NatRule = {
     id: 0,
-    kind: text.kind === 'snat' && !to ? 'masquerade' : text.kind,
+    kind: text.kind === 'snat' && !to && !pool ? 'masquerade' : text.kind,
     ifname,
     family: ruleFamily(text, { src, dst, toNet, target }),
     ...(src && { src }),
@@ -106,14 +115,17 @@ export function parseNatRule(text: NatRuleText): NatRule {
     ...(mark && { mark }),
     ...(toNet && { toNet }),
     ...(text.neutral && { isNeutral: true }),
+    ...(pool && { pool }),
+    ...(text.spill && { isSpilling: true }),
   };
   checkRule(rule);
   return rule;
 }
 
-/** A redirect has only ports. */
-function readTarget({ kind, to }: NatRuleText): NatTarget {
-  return kind === 'redirect' ? { ports: parsePortRange(to) } : parseTarget(to);
+/** A redirect has only ports; only a source can be translated to several ranges. */
+function readTargets({ kind, to }: NatRuleText): NatTarget[] {
+  if (kind === 'redirect') return [{ ports: parsePortRange(to) }];
+  return kind === 'snat' ? parseTargets(to) : [parseTarget(to)];
 }
 
 function parseMark(text: string): MarkMatch {
@@ -175,9 +187,13 @@ function ruleFamily(
 /** What concerns more than one part. */
 function checkRule(rule: NatRule): void {
   const { kind, proto, dport, to, toPorts } = rule;
-  if (to && (isNotUnicast(to.first) || isNotUnicast(to.last))) {
-    throw new NatRuleError('to', `${formatTarget({ to })} is no address that a host can have`);
+  for (const range of rule.pool?.map((each) => each.to) ?? [to]) {
+    if (range && (isNotUnicast(range.first) || isNotUnicast(range.last))) {
+      throw new NatRuleError('to', `${formatTarget({ to: range })} is no address that a host can have`);
+    }
   }
+  if (kind === 'snat') part('to', () => checkPool(rule));
+  else if (rule.isSpilling) throw new NatRuleError('spill', 'only snat to a pool of addresses can spill');
   const portProtocols = PORT_PROTOCOLS.join(', ');
   if (dport && !hasPorts(proto)) {
     throw new NatRuleError('dport', `dport needs a protocol with ports: ${portProtocols}`);
@@ -189,7 +205,8 @@ function checkRule(rule: NatRule): void {
   if (rule.isNeutral) throw new NatRuleError('neutral', 'only netmap can be checksum-neutral');
   if (kind !== 'dnat' && kind !== 'redirect') {
     // ICMP identifiers are drawn from the same range.
-    if (toPorts && proto !== 0 && !hasPorts(proto) && !isIcmp(proto)) {
+    const hasRange = toPorts ?? rule.pool?.find(({ ports }) => ports);
+    if (hasRange && proto !== 0 && !hasPorts(proto) && !isIcmp(proto)) {
       throw new NatRuleError('to', `${protocolName(proto)} has no ports to translate`);
     }
     return;
@@ -242,6 +259,7 @@ export interface NatRuleJson {
   readonly to: string;
   readonly mark?: string;
   readonly neutral?: true;
+  readonly spill?: true;
 }
 
 /** Renders the rule; `parseNatRule` makes an equal one of these texts. */
@@ -259,12 +277,14 @@ export function natRuleJson(rule: NatRule): NatRuleJson {
     to: natRuleTarget(rule),
     ...(rule.mark && { mark: formatMark(rule.mark) }),
     ...(rule.isNeutral && { neutral: true }),
+    ...(rule.isSpilling && { spill: true }),
   };
 }
 
 /** The rule's target in the syntax of `--to`. */
-export function natRuleTarget({ kind, to, toPorts, toNet }: NatRule): string {
+export function natRuleTarget({ kind, to, toPorts, toNet, pool }: NatRule): string {
   if (toNet) return formatCidr(toNet);
+  if (pool) return formatTargets(pool);
   if (kind === 'redirect') return formatPortRange(toPorts!);
   return formatTarget({ ...(to && { to }), ...(toPorts && { ports: toPorts }) });
 }
@@ -273,7 +293,7 @@ export function natRuleTarget({ kind, to, toPorts, toNet }: NatRule): string {
 export function natRuleText(rule: NatRule): string {
   const json = natRuleJson(rule);
   const isIncoming = rule.kind === 'dnat' || rule.kind === 'redirect';
-  const needsFamily = rule.family === 'ipv6' && !rule.to && !rule.src && !rule.dst;
+  const needsFamily = rule.family === 'ipv6' && !rule.to && !rule.pool && !rule.src && !rule.dst;
   return [
     rule.kind === 'masquerade' ? 'snat' : rule.kind,
     isIncoming ? `-i ${rule.ifname}` : `-o ${rule.ifname}`,
@@ -285,6 +305,7 @@ export function natRuleText(rule: NatRule): string {
     json.mark && `--mark ${json.mark}`,
     `--to ${json.to}`,
     json.neutral && '--neutral',
+    json.spill && '--spill',
   ]
     .filter(Boolean)
     .join(' ');

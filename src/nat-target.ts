@@ -43,6 +43,27 @@ function splitPorts(text: string): { addresses: string; ports?: string } {
   return { addresses: text.slice(0, colon), ports: text.slice(colon + 1) };
 }
 
+/**
+ * Reads one target or several with commas between them.
+ * @throws RangeError that says what is allowed
+ */
+export function parseTargets(text: string): NatTarget[] {
+  const targets = text.split(',').map((each) => parseTarget(each.trim()));
+  if (targets.length === 1) return targets;
+  const [first] = targets;
+  for (const { to } of targets) {
+    if (!to) throw new RangeError(`${quoted(text)}: masquerade is a target by itself, not one of several`);
+    if (to.first.family !== first!.to!.first.family)
+      throw new RangeError(`${quoted(text)} mixes IPv4 and IPv6`);
+  }
+  return targets;
+}
+
+/** The text that `parseTargets` reads back. */
+export function formatTargets(targets: readonly NatTarget[]): string {
+  return targets.map(formatTarget).join(',');
+}
+
 /** The text that `parseTarget` reads back. */
 export function formatTarget({ to, ports }: NatTarget): string {
   const behind = ports ? `:${formatPortRange(ports)}` : '';

@@ -6,8 +6,10 @@ import {
   NAT_RULES_PER_BANK,
   NatRuleFlags,
   NatRuleKind,
+  type PoolEntry,
   type NatRule as RuleEntry,
 } from './generated/layouts.gen.js';
+import { MAX_POOL_ENTRIES, poolEntries } from './nat-pool.js';
 import type { NatRule } from './nat-rule.js';
 import { fourWords } from './words.js';
 
@@ -47,6 +49,8 @@ export const NO_RULE: RuleEntry = {
   toPortMax: 0,
   toMin: ANY,
   toMax: ANY,
+  poolFirst: 0,
+  poolSize: 0,
 };
 
 /**
@@ -59,13 +63,16 @@ export function ruleEntries(
   rules: readonly NatRule[],
   interfaceOf: (name: string) => RuleInterface | undefined,
 ): RuleEntry[] {
+  let pooled = 0;
   const entries = rules.flatMap((rule) => {
+    const pool = { poolFirst: pooled, poolSize: poolEntries(rule).length };
+    pooled += pool.poolSize;
     const at = interfaceOf(rule.ifname);
     if (!at) return [];
     if (rule.kind === 'netmap') return netmapEntries(rule, at.ifindex);
     const own = at.addresses[rule.family].map(hostCidr);
     if (rule.kind === 'dnat' && !rule.dst) return own.map((dst) => hairpin(ruleEntry(rule, at.ifindex, dst)));
-    const entry = ruleEntry(rule, at.ifindex, rule.dst);
+    const entry = { ...ruleEntry(rule, at.ifindex, rule.dst), ...(pool.poolSize > 0 && pool) };
     const isOwn = rule.dst && own.some((each) => formatCidr(each) === formatCidr(rule.dst!));
     return [rule.kind === 'dnat' && isOwn ? hairpin(entry) : entry];
   });
@@ -73,6 +80,19 @@ export function ruleEntries(
   throw new CtnatError(
     `can not use ${rules.length} NAT rules: with one entry for each own address that a port forward without -d ` +
       `is for, they need ${entries.length} of ${NAT_RULES_PER_BANK} entries; delete some, or give -d`,
+  );
+}
+
+/**
+ * What the pools of all rules hold, in the order of the rules; an entry's poolFirst counts from here.
+ * @throws CtnatError if it is more than the map holds
+ */
+export function rulePools(rules: readonly NatRule[]): PoolEntry[] {
+  const pool = rules.flatMap(poolEntries);
+  if (pool.length <= MAX_POOL_ENTRIES) return pool;
+  throw new CtnatError(
+    `can not use these NAT rules: their pools hold ${pool.length} addresses, ${MAX_POOL_ENTRIES} is the limit; ` +
+      'give a single range, which needs none, or smaller ones',
   );
 }
 
@@ -116,7 +136,7 @@ function ruleEntry(rule: NatRule, ifindex: number, dst: Cidr | undefined): RuleE
     kind: KINDS[rule.kind],
     family: rule.family === 'ipv4' ? 4 : 6,
     proto: rule.proto,
-    flags: rule.isNeutral ? NatRuleFlags.NEUTRAL : 0,
+    flags: (rule.isNeutral ? NatRuleFlags.NEUTRAL : 0) | (rule.isSpilling ? NatRuleFlags.SPILL : 0),
     ifindex,
     mark: rule.mark?.value ?? 0,
     markMask: rule.mark?.mask ?? 0,
@@ -131,5 +151,7 @@ function ruleEntry(rule: NatRule, ifindex: number, dst: Cidr | undefined): RuleE
     toPortMax: toPorts?.max ?? 0,
     toMin: to ? fourWords(to.first.bytes) : ANY,
     toMax: to ? fourWords(to.last.bytes) : ANY,
+    poolFirst: 0,
+    poolSize: 0,
   };
 }

@@ -15,7 +15,7 @@ import type { Ledger } from './ledger.js';
 import type { Network } from './network.js';
 import { masqueradeAddress, ownAddresses } from './own-address.js';
 import { areSameRules, readRules, writeRules } from './rule-bank.js';
-import { type RuleInterface, ruleEntries } from './rule-entry.js';
+import { type RuleInterface, ruleEntries, rulePools } from './rule-entry.js';
 import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
@@ -121,11 +121,11 @@ function settleRules(place: Workplace, wanted: State, undo: Undo): void {
     const own = (family: 'ipv4' | 'ipv6') => ownAddresses(network.addresses, ifindex, family);
     return { ifindex, addresses: { ipv4: own('ipv4'), ipv6: own('ipv6') } };
   };
-  const entries = ruleEntries(wanted.rules, interfaceOf);
+  const rules = { entries: ruleEntries(wanted.rules, interfaceOf), pool: rulePools(wanted.rules) };
   const old = readRules(datapath);
-  if (areSameRules(old, entries)) return;
+  if (areSameRules(old, rules)) return;
   undo.push(() => writeRules(datapath, old));
-  writeRules(datapath, entries);
+  writeRules(datapath, rules);
 }
 
 function settleTimeouts(datapath: Datapath, wanted: State, undo: Undo): void {

@@ -58,7 +58,7 @@ export function decodeState(text: string): State {
 }
 
 function decodeRule(json: NatRuleJson): NatRule {
-  const { id, kind, iface, family, proto, src, dst, dport, to, mark, neutral } = json;
+  const { id, kind, iface, family, proto, src, dst, dport, to, mark, neutral, spill } = json;
   const rule = parseNatRule({
     kind: kind === 'masquerade' ? 'snat' : kind,
     ifname: iface,
@@ -69,6 +69,7 @@ function decodeRule(json: NatRuleJson): NatRule {
     ...(dport !== undefined && { dport: String(dport) }),
     ...(mark !== undefined && { mark }),
     ...(neutral && { neutral }),
+    ...(spill && { spill }),
     to,
   });
   return { ...rule, id };

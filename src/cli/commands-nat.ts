@@ -36,9 +36,14 @@ const ADD: GroupSpec = {
         },
         {
           flags: '--to <target>',
-          description: "ADDR[-ADDR][:LO-HI], or masquerade[:LO-HI] for the interface's own address",
+          description:
+            "ADDR[-ADDR][:LO-HI], several with commas, or masquerade[:LO-HI] for the interface's own address",
           isRequired: true,
           kind: 'none',
+        },
+        {
+          flags: '--spill',
+          description: 'a host whose outside address has no port left gets another one of --to',
         },
       ],
       hasOutput: true,
@@ -48,6 +53,10 @@ const ADD: GroupSpec = {
       examples: [
         ['ctnat nat add snat -o eth0 -s 10.0.0.0/8 --to masquerade', "eth0's own address"],
         ['ctnat nat add snat -o eth0 -s 10.1.0.0/16 --to 198.51.100.4-198.51.100.7:20000-29999', 'a pool'],
+        [
+          'ctnat nat add snat -o eth0 --to 198.51.100.4-198.51.100.7,203.0.113.9:1024-9999 --spill',
+          'several ranges; a host may have more than one address',
+        ],
         ['ctnat nat add snat -o eth0 -s fd00::/8 --to [2001:db8::1]:1024-65535', 'IPv6'],
       ],
       load: async () => (await import('./nat-add.js')).natAddSnat,

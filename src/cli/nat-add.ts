@@ -19,6 +19,7 @@ export const natAddSnat: CommandFunction = (context) => {
     kind: 'snat',
     ifname: String(context.options.out),
     ...(family !== undefined && { family }),
+    ...(context.options.spill === true && { spill: true }),
     ...commonText(context.options),
   });
 };

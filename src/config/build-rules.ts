@@ -56,10 +56,11 @@ function ruleText({ dnat, snat, redirect, netmap }: FileRule): NatRuleText {
       ...rest,
     };
   }
-  const { out: ifname, proto, mark, ...rest } = (snat ?? netmap)!;
+  const { out: ifname, proto, mark, to, ...rest } = (snat ?? netmap)!;
   return {
     kind: snat ? 'snat' : 'netmap',
     ifname,
+    to: typeof to === 'string' ? to : to.join(','),
     ...(proto !== undefined && { proto: String(proto) }),
     ...(mark !== undefined && { mark: String(mark) }),
     ...rest,

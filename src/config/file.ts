@@ -30,7 +30,8 @@ export interface FileRule {
     dst?: string;
     proto?: number | string;
     family?: Family;
-    to: string;
+    to: string | string[];
+    spill?: boolean;
     mark?: number | string;
   };
   redirect?: {

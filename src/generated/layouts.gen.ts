@@ -57,6 +57,9 @@ export const NAT_RETRIES_BUCKETS = 34;
 /** C: NAT_RULES_PER_BANK. */
 export const NAT_RULES_PER_BANK = 256;
 
+/** C: POOL_ENTRIES_PER_BANK. */
+export const POOL_ENTRIES_PER_BANK = 8192;
+
 /** a power of 2 (C: XDP_PORTS_MAX) */
 export const XDP_PORTS_MAX = 4096;
 
@@ -512,6 +515,8 @@ export const NatRuleFlags = {
   HAIRPIN: 1,
   /** netmap leaves the sum of the address as it was (RFC 6296) (C: NAT_RULE_NEUTRAL) */
   NEUTRAL: 2,
+  /** a host whose address has no port left gets another one of the pool (C: NAT_RULE_SPILL) */
+  SPILL: 4,
 } as const;
 
 export type NatRuleFlags = (typeof NatRuleFlags)[keyof typeof NatRuleFlags];
@@ -1925,7 +1930,7 @@ export const metricCodec: Codec<Metric> = {
 /**
  * A NAT rule; the first of its bank that matches a new flow decides. Prefixes are given as value and mask.
  *
- * C: struct nat_rule, 124 bytes.
+ * C: struct nat_rule, 132 bytes.
  */
 export interface NatRule {
   /** C: id: u16 at 0. */
@@ -1969,11 +1974,15 @@ export interface NatRule {
   toMin: number[];
   /** C: to_max: be32[4] at 108. */
   toMax: number[];
+  /** index into nat_pools; the addresses above do not count then (C: pool_first: u32 at 124) */
+  poolFirst: number;
+  /** 0: no pool (C: pool_size: u32 at 128) */
+  poolSize: number;
 }
 
 /** Where the fields of struct nat_rule are, for code that reads bytes in place. */
 export const NAT_RULE = {
-  size: 124,
+  size: 132,
   offset: {
     id: 0,
     kind: 2,
@@ -1993,12 +2002,14 @@ export const NAT_RULE = {
     toPortMax: 90,
     toMin: 92,
     toMax: 108,
+    poolFirst: 124,
+    poolSize: 128,
   },
 } as const;
 
 export const natRuleLayout: StructShape = {
   name: 'nat_rule',
-  size: 124,
+  size: 132,
   fields: [
     { name: 'id', offset: 0, type: 'u16' },
     { name: 'kind', offset: 2, type: 'u8' },
@@ -2018,11 +2029,13 @@ export const natRuleLayout: StructShape = {
     { name: 'to_port_max', offset: 90, type: 'u16' },
     { name: 'to_min', offset: 92, type: 'be32[4]' },
     { name: 'to_max', offset: 108, type: 'be32[4]' },
+    { name: 'pool_first', offset: 124, type: 'u32' },
+    { name: 'pool_size', offset: 128, type: 'u32' },
   ],
 };
 
 export const natRuleCodec: Codec<NatRule> = {
-  size: 124,
+  size: 132,
   read: (view, o) => ({
     id: view.getUint16(o, LE),
     kind: view.getUint8(o + 2),
@@ -2042,6 +2055,8 @@ export const natRuleCodec: Codec<NatRule> = {
     toPortMax: view.getUint16(o + 90, LE),
     toMin: [view.getUint32(o + 92, false), view.getUint32(o + 96, false), view.getUint32(o + 100, false), view.getUint32(o + 104, false)],
     toMax: [view.getUint32(o + 108, false), view.getUint32(o + 112, false), view.getUint32(o + 116, false), view.getUint32(o + 120, false)],
+    poolFirst: view.getUint32(o + 124, LE),
+    poolSize: view.getUint32(o + 128, LE),
   }),
   write(view, o, value) {
     view.setUint16(o, whole(value.id, 0, 65535, 'nat_rule.id'), LE);
@@ -2074,7 +2089,71 @@ export const natRuleCodec: Codec<NatRule> = {
     fixed(value.toMax, 4, 'nat_rule.to_max').forEach((item, i) => {
       view.setUint32(o + 108 + i * 4, whole(item, 0, 4294967295, 'nat_rule.to_max'), false);
     });
+    view.setUint32(o + 124, whole(value.poolFirst, 0, 4294967295, 'nat_rule.pool_first'), LE);
+    view.setUint32(o + 128, whole(value.poolSize, 0, 4294967295, 'nat_rule.pool_size'), LE);
     zero(view, o + 6, 2);
+  },
+};
+
+/**
+ * One address of a pool with one range of its ports. An address's entries stand side by side.
+ *
+ * C: struct pool_entry, 24 bytes.
+ */
+export interface PoolEntry {
+  /** C: addr: be32[4] at 0. */
+  addr: number[];
+  /** host order; both 0: keep the port's class (C: port_min: u16 at 16) */
+  portMin: number;
+  /** C: port_max: u16 at 18. */
+  portMax: number;
+  /** among the entries of its address, from 0 (C: place: u16 at 20) */
+  place: number;
+  /** how many there are (C: places: u16 at 22) */
+  places: number;
+}
+
+/** Where the fields of struct pool_entry are, for code that reads bytes in place. */
+export const POOL_ENTRY = {
+  size: 24,
+  offset: {
+    addr: 0,
+    portMin: 16,
+    portMax: 18,
+    place: 20,
+    places: 22,
+  },
+} as const;
+
+export const poolEntryLayout: StructShape = {
+  name: 'pool_entry',
+  size: 24,
+  fields: [
+    { name: 'addr', offset: 0, type: 'be32[4]' },
+    { name: 'port_min', offset: 16, type: 'u16' },
+    { name: 'port_max', offset: 18, type: 'u16' },
+    { name: 'place', offset: 20, type: 'u16' },
+    { name: 'places', offset: 22, type: 'u16' },
+  ],
+};
+
+export const poolEntryCodec: Codec<PoolEntry> = {
+  size: 24,
+  read: (view, o) => ({
+    addr: [view.getUint32(o, false), view.getUint32(o + 4, false), view.getUint32(o + 8, false), view.getUint32(o + 12, false)],
+    portMin: view.getUint16(o + 16, LE),
+    portMax: view.getUint16(o + 18, LE),
+    place: view.getUint16(o + 20, LE),
+    places: view.getUint16(o + 22, LE),
+  }),
+  write(view, o, value) {
+    fixed(value.addr, 4, 'pool_entry.addr').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'pool_entry.addr'), false);
+    });
+    view.setUint16(o + 16, whole(value.portMin, 0, 65535, 'pool_entry.port_min'), LE);
+    view.setUint16(o + 18, whole(value.portMax, 0, 65535, 'pool_entry.port_max'), LE);
+    view.setUint16(o + 20, whole(value.place, 0, 65535, 'pool_entry.place'), LE);
+    view.setUint16(o + 22, whole(value.places, 0, 65535, 'pool_entry.places'), LE);
   },
 };
 
@@ -3067,6 +3146,7 @@ export const layouts = {
   label_set: labelSetLayout,
   metric: metricLayout,
   nat_rule: natRuleLayout,
+  pool_entry: poolEntryLayout,
   port_hint: portHintLayout,
   refusal: refusalLayout,
   refusal_key: refusalKeyLayout,
@@ -3142,6 +3222,12 @@ export const maps: {
   readonly labels: MapLayout<LabelKey, LabelSet>;
   /** C: metrics: percpu_array, u32 → struct metric. */
   readonly metrics: MapLayout<number, Metric>;
+  /**
+   * What rules with a pool translate to; as many banks as nat_rules has.
+   *
+   * C: nat_pools: array, u32 → struct pool_entry.
+   */
+  readonly nat_pools: MapLayout<number, PoolEntry>;
   /** C: nat_retries: percpu_array, u32 → u64. */
   readonly nat_retries: MapLayout<number, bigint>;
   /**
@@ -3304,6 +3390,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: metricCodec,
+  },
+  nat_pools: {
+    name: 'nat_pools',
+    type: 'array',
+    maxEntries: 16384,
+    flags: 0,
+    key: u32Codec,
+    value: poolEntryCodec,
   },
   nat_retries: {
     name: 'nat_retries',

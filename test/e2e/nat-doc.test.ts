@@ -38,7 +38,7 @@ interface Place {
 const SEEN: Record<string, { family: 'ipv4' | 'ipv6'; as: (place: Place) => RegExp }> = {
   'A gateway': { family: 'ipv4', as: ({ router }) => new RegExp(`^${router.ipv4} `) },
   'A port forward': { family: 'ipv4', as: ({ router }) => new RegExp(`^${router.ipv4} `) },
-  'A pool': { family: 'ipv4', as: () => /^198\.51\.100\.[4-7] 2\d{4}$/ },
+  'A pool': { family: 'ipv4', as: () => /^198\.51\.100\.[4-7] (2\d{4}|\d{4})$/ },
   'Prefix to prefix': {
     family: 'ipv4',
     as: ({ client }) => new RegExp(`^203\\.0\\.113\\.${client.ipv4.split('.')[3]} `),

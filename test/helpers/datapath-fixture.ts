@@ -8,6 +8,7 @@ import {
   CtStatus,
   HookDir,
   maps,
+  type PoolEntry,
   Reason,
   SWEEP_REQUEST,
   SweepMode,
@@ -34,6 +35,8 @@ export interface Setup {
   /** Attached interfaces; default lan0 plain and wan0 masquerading IPv4 as its own address. */
   interfaces?: Partial<Record<InterfaceName, InterfaceSetup>>;
   rules?: RuleSetup[];
+  /** What rules with a pool translate to. */
+  pool?: readonly PoolEntry[];
   /** enum settings_flags. */
   flags?: number;
   /** Slots that may be used of each family. */
@@ -107,6 +110,9 @@ export class Datapath {
     }
     rules.forEach((rule, i) => {
       this.map(maps.nat_rules).set(i, natRule(i + 1, rule));
+    });
+    setup.pool?.forEach((entry, i) => {
+      this.map(maps.nat_pools).set(i, entry);
     });
     const fields = { slots: setup.slots ?? FLOWS, rules: rules.length };
     this.map(maps.settings).set(

@@ -2,6 +2,7 @@
 // Invariant 4, no collision: which outside port a flow gets when the one it asked for is taken, and what
 // happens when none is left. RFC 4787 REQ-3, RFC 5382 REQ-7.
 import type { Test } from 'tap';
+import { NatRuleFlags } from '../../src/generated/layouts.gen.js';
 import { check, samePacket, walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath, Setup } from '../helpers/datapath-fixture.js';
 import {
@@ -192,6 +193,86 @@ withDatapath(async (t, datapath) => {
         ['198.51.100.4', '198.51.100.5', '198.51.100.6', '198.51.100.7'],
         'all of the range is used',
       );
+    },
+  );
+
+  const POOL = [
+    { addr: [0xc6336404, 0, 0, 0], portMin: 3000, portMax: 3001, place: 0, places: 2 },
+    { addr: [0xc6336404, 0, 0, 0], portMin: 4000, portMax: 4001, place: 1, places: 2 },
+    { addr: [0xc6336405, 0, 0, 0], portMin: 3000, portMax: 3001, place: 0, places: 1 },
+    { addr: [0xc6336409, 0, 0, 0], portMin: 5000, portMax: 5001, place: 0, places: 1 },
+  ] as const;
+  const pooled = (flags: number, size: number = POOL.length): Setup => ({
+    rules: [{ kind: 'snat', family: 4, pool: [0, size], flags }],
+    pool: POOL as never,
+  });
+  /** As what a packet leaves, undefined if it does not. */
+  const seen = (packet: Uint8Array): { src: string; port: number } | undefined => {
+    const out = walk(datapath, 'out', packet);
+    if (out.verdict !== 'pass') return undefined;
+    t.strictSame(verify(out.packet), []);
+    return { src: find(parse(out.packet), 'ipv4')!.src, port: sourcePort(out.packet) };
+  };
+
+  await t.test(
+    'a pool of several ranges: one host keeps one address, and has all its port ranges',
+    async (t) => {
+      const used = new Set<string>();
+      for (let n = 2; n < 42; n++) {
+        datapath.configure(pooled(0));
+        const client = host('c', `10.0.0.${n}`, 'fd00::1');
+        const all = Array.from({ length: 6 }, (_, i) => seen(query(client, 40000 + i)));
+        const found = all.filter((each) => each !== undefined);
+        const addresses = new Set(found.map(({ src }) => src));
+        t.equal(addresses.size, 1, `${client.ip4} has one address`);
+        const [address] = addresses;
+        const ports =
+          address === '198.51.100.4'
+            ? [3000, 3001, 4000, 4001]
+            : address === '198.51.100.5'
+              ? [3000, 3001]
+              : [5000, 5001];
+        t.strictSame(found.map(({ port }) => port).sort(), ports, 'every port of it, and no other');
+        t.equal(datapath.reasons()['DROP_NO_PORT egress'], 6 - ports.length, 'then it is refused');
+        t.equal(datapath.flows().length, ports.length);
+        used.add(address!);
+        const ping = walk(
+          datapath,
+          'out',
+          frame(client, SERVER, icmp({ type: 8, code: 0, rest: idAndSequence(7, 1) })),
+        );
+        t.equal(find(parse(ping.packet), 'ipv4')!.src, address, 'pings have it, too');
+      }
+      t.strictSame(
+        [...used].sort(),
+        ['198.51.100.4', '198.51.100.5', '198.51.100.9'],
+        'all of the pool is used',
+      );
+    },
+  );
+
+  await t.test(
+    'a pool that may spill: every port of every address is given before a flow is refused',
+    async (t) => {
+      for (const client of [CLIENT, CLIENT2, host('c', '10.0.0.77', 'fd00::77')]) {
+        datapath.configure(pooled(NatRuleFlags.SPILL));
+        const first = seen(query(client, 40000))!;
+        const rest = Array.from({ length: 7 }, (_, i) => seen(query(client, 40001 + i)));
+        const all = [first, ...rest].map((each) => `${each?.src} ${each?.port}`);
+        t.equal(new Set(all).size, 8, 'each once');
+        t.notOk(all.includes('undefined undefined'));
+        const own = rest.filter((each) => each?.src === first.src).length + 1;
+        const wanted = POOL.filter(({ addr }) => `198.51.100.${addr[0] & 255}` === first.src).length * 2;
+        t.strictSame(
+          all.slice(0, wanted).every((each) => each.startsWith(`${first.src} `)),
+          true,
+          'its own address comes first, whole',
+        );
+        t.equal(own, wanted);
+        t.equal(seen(query(client, 50000)), undefined);
+        t.equal(datapath.reasons()['DROP_NO_PORT egress'], 1);
+        t.equal(datapath.keys(), 16);
+      }
     },
   );
 

@@ -115,6 +115,11 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
   ],
   'an MSS of the path': ['interfaces: [{name: a, mss: pmtu}]', (c) => c.interfaces[0]?.mss, 'pmtu'],
   'an MSS in bytes': ['interfaces: [{name: a, mss: 1452}]', (c) => c.interfaces[0]?.mss, 1452],
+  'a pool of several ranges': [
+    'interfaces: [{name: a}]\nnat: [{snat: {out: a, to: ["198.51.100.4-198.51.100.7:20000-29999", 203.0.113.9], spill: true}}]',
+    (c) => c.rules.map(natRuleText),
+    ['snat -o a --to 198.51.100.4-198.51.100.7:20000-29999,203.0.113.9 --spill'],
+  ],
   'netfilter timeouts': ['timeouts: {preset: netfilter}', (c) => c.timeouts.tcpEstablished, 432_000_000],
   'cilium timeouts': ['timeouts: {preset: cilium}', (c) => c.timeouts.tcpEstablished, 8_000_000],
   'a preset with one change': [

@@ -58,6 +58,14 @@ test('targets that are none are refused', async (t) => {
 test('a rule says what it restricts, and its text makes the same rule again', async (t) => {
   for (const [text, line] of [
     [SNAT, 'snat -o eth0 --to masquerade'],
+    [
+      { ...SNAT, to: '198.51.100.4-198.51.100.7:20000-29999, 203.0.113.9' },
+      'snat -o eth0 --to 198.51.100.4-198.51.100.7:20000-29999,203.0.113.9',
+    ],
+    [
+      { ...SNAT, to: '2001:db8::1,[2001:db8::2]:80', spill: true },
+      'snat -o eth0 --to 2001:db8::1,[2001:db8::2]:80 --spill',
+    ],
     [{ ...SNAT, family: 'ipv6' }, 'snat -o eth0 -f ipv6 --to masquerade'],
     [
       { ...SNAT, src: 'fd00::1/8', to: 'masquerade:1024-2047' },
@@ -116,6 +124,16 @@ test('a rule whose parts do not fit names the part', async (t) => {
     [{ ...SNAT, proto: 'esp', to: '198.51.100.4:5' }, 'to', /esp has no ports/],
     [{ ...SNAT, to: '224.0.0.1' }, 'to', /no address that a host can have/],
     [{ ...SNAT, dport: '80' }, 'dport', /needs a protocol with ports/],
+    [{ ...SNAT, to: '198.51.100.4,masquerade' }, 'to', /not one of several/],
+    [{ ...SNAT, to: '198.51.100.4,2001:db8::1' }, 'to', /mixes IPv4 and IPv6/],
+    [{ ...SNAT, to: '198.51.100.4,198.51.100.1-198.51.100.9' }, 'to', /198\.51\.100\.4 is in the pool twice/],
+    [{ ...SNAT, to: '198.51.100.4:1-9,198.51.100.4:9-20' }, 'to', /twice with the same ports/],
+    [{ ...SNAT, to: '10.0.0.0-10.0.31.255,10.1.0.0' }, 'to', /at most 8192/],
+    [{ ...SNAT, to: '198.51.100.4,224.0.0.1' }, 'to', /no address that a host can have/],
+    [{ ...SNAT, proto: 'esp', to: '198.51.100.4:5,198.51.100.5' }, 'to', /esp has no ports/],
+    [{ ...SNAT, spill: true }, 'spill', /only snat to a pool/],
+    [{ ...DNAT, spill: true }, 'spill', /only snat to a pool/],
+    [{ ...DNAT, to: '10.0.0.2:80,10.0.0.3:80' }, 'to', /invalid/],
     [{ ...DNAT, to: 'masquerade' }, 'to', /give dnat an address/],
     [{ ...DNAT, mark: '0x100/0xff' }, 'mark', /matches nothing/],
     [{ ...DNAT, neutral: true }, 'neutral', /only netmap/],

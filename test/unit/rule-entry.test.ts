@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // NAT rules as the datapath reads them.
 import { test } from 'tap';
-import { NatRuleKind } from '../../src/generated/layouts.gen.js';
+import { NatRuleFlags, NatRuleKind } from '../../src/generated/layouts.gen.js';
 import { type NatRuleText, parseNatRule } from '../../src/nat-rule.js';
-import { type RuleInterface, ruleEntries } from '../../src/rule-entry.js';
+import { type RuleInterface, ruleEntries, rulePools } from '../../src/rule-entry.js';
 
 const ETH0: RuleInterface = {
   ifindex: 7,
@@ -43,6 +43,28 @@ test('a source rule: prefixes as value and mask, the address range and its ports
       },
     ],
   );
+});
+
+test('a pool: its entries by address, and where a rule finds them', async (t) => {
+  const rules = [
+    { kind: 'snat', ifname: 'eth0', to: '192.0.2.1-192.0.2.2:1-9,192.0.2.1:20-29' },
+    { kind: 'snat', ifname: 'eth0', src: '10.0.0.0/8', to: '198.51.100.4-198.51.100.5' },
+    { kind: 'snat', ifname: 'eth0', src: '10.1.0.0/16', to: '198.51.100.6-198.51.100.7', spill: true },
+  ] as const satisfies NatRuleText[];
+  t.match(encode(...rules), [
+    { kind: NatRuleKind.SNAT, poolFirst: 0, poolSize: 3, flags: 0 },
+    { poolFirst: 0, poolSize: 0, toMin: [0xc6336404, 0, 0, 0] },
+    { poolFirst: 3, poolSize: 2, flags: NatRuleFlags.SPILL },
+  ]);
+  t.strictSame(rulePools(rules.map((rule) => parseNatRule(rule))), [
+    { addr: [0xc0000201, 0, 0, 0], portMin: 1, portMax: 9, place: 0, places: 2 },
+    { addr: [0xc0000201, 0, 0, 0], portMin: 20, portMax: 29, place: 1, places: 2 },
+    { addr: [0xc0000202, 0, 0, 0], portMin: 1, portMax: 9, place: 0, places: 1 },
+    { addr: [0xc6336406, 0, 0, 0], portMin: 0, portMax: 0, place: 0, places: 1 },
+    { addr: [0xc6336407, 0, 0, 0], portMin: 0, portMax: 0, place: 0, places: 1 },
+  ]);
+  const large = { kind: 'snat', ifname: 'eth0', to: '10.0.0.0-10.0.31.254,10.1.0.0' } as const;
+  t.throws(() => rulePools([parseNatRule(large), parseNatRule(rules[2])]), /8192 is the limit/);
 });
 
 test('a masquerade rule has no address, and ports only where they were given', async (t) => {

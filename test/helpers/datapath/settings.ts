@@ -112,6 +112,8 @@ export interface RuleSetup {
   dport?: [low: number, high: number];
   to?: [first: string, last: string];
   ports?: [low: number, high: number];
+  /** Of Setup.pool. */
+  pool?: [first: number, size: number];
   family?: 4 | 6;
   /** enum nat_rule_flags */
   flags?: number;
@@ -151,6 +153,8 @@ export function natRule(id: number, setup: RuleSetup): NatRule {
     toPortMax: setup.ports?.[1] ?? 0,
     toMin: setup.to ? words(setup.to[0]) : [0, 0, 0, 0],
     toMax: setup.to ? words(setup.to[1]) : [0, 0, 0, 0],
+    poolFirst: setup.pool?.[0] ?? 0,
+    poolSize: setup.pool?.[1] ?? 0,
   };
 }
 
