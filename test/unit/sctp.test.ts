@@ -87,12 +87,13 @@ t.test('what begins a flow, and with which tags', async (t) => {
     [begin(9, 0, 'HEARTBEAT'), '8 9 0 0'],
     [begin(9, 0, 'SHUTDOWN ACK'), '7 0 9 0'],
     [begin(9, 0, 'HEARTBEAT ACK'), '1 9 9 0'],
-    [begin(9, 9, 'INIT ACK'), '1 0 9 0'],
+    [begin(0, 9, 'INIT ACK'), '1 0 9 0'],
   ] as const) {
     t.equal((await driver.ask([line]))[0], answer, line);
   }
   for (const line of [
     begin(5, 7, 'INIT'),
+    begin(9, 9, 'INIT ACK'),
     begin(0, 7, 'INIT', 'DATA'),
     begin(0, 7, 'INIT', 'INIT'),
     begin(9, 7, 'INIT ACK'),
