@@ -5,7 +5,7 @@
  * Linux 4.19 and for the host, where the tests run it.
  *
  * RFC 9260: chunks (section 3.2), verification tags (8.5), packets out of the blue (8.4), bundling (6.10).
- * test/e2e/sctp-netfilter.test.ts compares it with the running kernel's nf_conntrack.
+ * test/e2e/netfilter.test.ts (DIFF_KIND=sctp) compares it with the running kernel's nf_conntrack.
  *
  * Races. Nothing is locked. Tags and notes are stored whole; a tag is learnt once in a handshake whose
  * packets follow one another by their nature. Two packets that cross may each store a state: an association
