@@ -118,6 +118,7 @@ t.test('every command does its work', async (t) => {
     ['bpf', 'nat', 'list'],
     ['bpf', 'nat', 'retries', 'list'],
     ['bpf', 'metrics', 'list'],
+    ['timeouts', 'list'],
   ];
   for (const argv of shown) {
     const { stdout } = await ran([...argv, '-o', 'json']);
@@ -129,10 +130,13 @@ t.test('every command does its work', async (t) => {
   await ran(['nat', 'add', 'snat', '-o', router.wan, '-s', '10.9.0.0/16', '--to', router.ipv4Second]);
   const dnat = ['-i', router.wan, '-p', 'udp', '--dport', '99', '--to', clients[0]!.ipv4];
   await ran(['nat', 'add', 'dnat', ...dnat]);
+  await ran(['nat', 'add', 'redirect', '-i', router.lan[0]!, '-p', 'udp', '--dport', '98', '--to', '9098']);
+  await ran(['nat', 'add', 'netmap', '-o', router.wan, '-s', '10.10.0.0/24', '--to', '203.0.113.0/24']);
   const rules = await ctnat.json<{ id: number }[]>(['nat', 'list']);
   await ran(['nat', 'delete', String(rules.at(-1)!.id)]);
   t.equal((await ctnat.json<object[]>(['nat', 'list'])).length, rules.length - 1);
   await ran(['nat', 'flush']);
+  await ran(['timeouts', 'set', 'udp.timeout', '20s']);
   await ran(['apply', config, '--check']);
   await ran(['apply', config]);
   const agent = await ctnat.agent(gatewayConfig(topology));
