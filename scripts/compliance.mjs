@@ -55,11 +55,9 @@ function hasTitle(source, title) {
   });
 }
 
-/** The scenarios of TCP are written down once, for the machine and for the datapath. */
+/** The scenarios of TCP are written down once, for the machine and for the comparison with Netfilter. */
 function isPutTogether(file, title) {
-  if (file !== 'test/prog/packetdrill.test.ts') return false;
-  const scenario = title.replace(/^IPv[46] /, '');
-  return ['rules', 'packetdrill'].some((name) => hasTitle(readFileSync(`test/helpers/tcp/${name}.ts`, 'utf8'), scenario));
+  return file === 'test/e2e/tcp-netfilter.test.ts' && hasTitle(readFileSync('test/helpers/tcp/rules.ts', 'utf8'), title);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
