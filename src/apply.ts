@@ -29,14 +29,20 @@ export async function apply(
   checkConfig(config);
   const network = readNetwork();
   if (!mayBeAbsent) for (const { name } of config.interfaces) requireLink(network, name, 'attach');
-  return await Change.loading(pinPath, 'apply a configuration', config.tables, (change) => {
-    checkTables(config, change);
-    const wanted = wantedState(config, change.state, change.network);
-    const changes = stateChanges(change.state, wanted);
-    // also where nothing differs: entries may have been left behind by what happened meanwhile
-    change.settle(wanted);
-    return changes;
-  });
+  return await Change.loading(
+    pinPath,
+    'apply a configuration',
+    config.tables,
+    config.interfaces,
+    (change) => {
+      checkTables(config, change);
+      const wanted = wantedState(config, change.state, change.network);
+      const changes = stateChanges(change.state, wanted);
+      // also where nothing differs: entries may have been left behind by what happened meanwhile
+      change.settle(wanted);
+      return changes;
+    },
+  );
 }
 
 /** What the file's check can't know. */

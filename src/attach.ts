@@ -23,7 +23,7 @@ export async function attach(
   // before anything is loaded for nothing
   const network = readNetwork();
   for (const name of names) requireLink(network, name, 'attach');
-  return await Change.loading(pinPath, action, {}, (change) => {
+  return await Change.loading(pinPath, action, {}, configs, (change) => {
     const { state } = change.settle(withInterfaces(change, configs));
     return names.map((name) => {
       const attachment = state.interfaces.find((each) => each.name === name)!;

@@ -12,8 +12,8 @@ import { CtnatError, quoted } from './errors.js';
 import { bestFlavour, FLAVOURS, type FlavourName, isFlavourName } from './flavours.js';
 import { packageFile, version } from './version.js';
 
-const SOURCE = 'bpf/ctnat.bpf.c';
-const OBJECT = 'ctnat.bpf.o';
+/** `xdp`: the programs of XDP mode. */
+export type ObjectName = 'ctnat' | 'xdp';
 
 /** The flavour that is asked for, or else the best that the kernel can load. */
 export function chooseFlavour(asked: string | undefined = process.env.CTNAT_FLAVOUR): FlavourName {
@@ -27,14 +27,13 @@ export function chooseFlavour(asked: string | undefined = process.env.CTNAT_FLAV
  * The path of a flavour's object file, compiled first if it was not shipped.
  * @throws CompileError without a compiler, or naming what it dislikes
  */
-export async function bpfObject(name: FlavourName): Promise<string> {
+export async function bpfObject(name: FlavourName, object: ObjectName = 'ctnat'): Promise<string> {
   const folder = process.env.CTNAT_BPF_OBJECTS ?? fileURLToPath(packageFile('build/bpf'));
-  const built = join(folder, name, OBJECT);
+  const built = join(folder, name, `${object}.bpf.o`);
   if (existsSync(built)) return built;
   const flavour = FLAVOURS.find((each) => each.name === name)!;
-  const source = fileURLToPath(packageFile(SOURCE));
-  const { object } = await compileBpf({ source, flavour, outDir: cacheFolder() });
-  return object;
+  const source = fileURLToPath(packageFile(`bpf/${object}.bpf.c`));
+  return (await compileBpf({ source, flavour, outDir: cacheFolder() })).object;
 }
 
 /** Where objects are kept that were compiled on this machine. */

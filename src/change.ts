@@ -4,6 +4,7 @@ import { prepareBpffs } from './bpffs.js';
 import { Datapath, NotAttachedError } from './datapath.js';
 import { CtnatError } from './errors.js';
 import { Hooks } from './hooks.js';
+import type { InterfaceConfig } from './interface-config.js';
 import { requireKernel } from './kernel-support.js';
 import { Ledger } from './ledger.js';
 import type { LoadOptions } from './load.js';
@@ -12,6 +13,7 @@ import { findNetns, type Network, readNetwork } from './network.js';
 import { purge } from './purge.js';
 import { type Settled, settle, type Workplace } from './settle.js';
 import type { Attachment, State } from './state.js';
+import { prepareXdp } from './xdp-mode.js';
 
 export class Change implements Workplace {
   readonly datapath: Datapath;
@@ -49,11 +51,15 @@ export class Change implements Workplace {
     return withChangeLock(pinPath, () => using(new Change(pinPath, action), work));
   }
 
-  /** Works on what is loaded, and loads it first if nothing is; if the work fails then, nothing stays loaded. */
+  /**
+   * Works on what is loaded, and loads it first if nothing is; if the work fails then, nothing stays loaded.
+   * @param interfaces those that the work will attach, for what their modes need besides
+   */
   static async loading<T>(
     pinPath: string,
     action: string,
     load: Partial<LoadOptions>,
+    interfaces: readonly InterfaceConfig[],
     work: (change: Change) => T,
   ): Promise<T> {
     if (!Datapath.isLoaded(pinPath)) requireKernel(action);
@@ -62,6 +68,7 @@ export class Change implements Workplace {
       const isNew = !Datapath.isLoaded(pinPath);
       if (isNew) (await Datapath.load(pinPath, load)).close();
       try {
+        await prepareXdp(pinPath, interfaces);
         return using(new Change(pinPath, action), work);
       } catch (error) {
         if (isNew) await purge(pinPath);

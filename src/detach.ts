@@ -13,6 +13,7 @@ import { requireCapabilities } from './privileges.js';
 import { purge } from './purge.js';
 import { writeRules } from './rule-bank.js';
 import type { State } from './state.js';
+import { closePort } from './xdp-port.js';
 
 /** See Product.detach(). */
 export async function detach(
@@ -95,6 +96,7 @@ function removeHooks(pinPath: string, state: State | undefined): void {
 /** Leaves flows and rules for the next attach. */
 function forget(pinPath: string, state: State | undefined): void {
   using datapath = Datapath.open(pinPath);
+  for (const ifindex of datapath.maps.ifaces.keys()) closePort(datapath, ifindex);
   datapath.maps.ifaces.clear();
   writeRules(datapath, { entries: [], pool: [] });
   if (!state) return;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * The programs of one pin path on interfaces of the current network namespace: puts them there, says where they are,
- * takes them away. By TCX links pinned to PINPATH/links/IFINDEX-DIRECTION where the kernel has TCX (6.6), by filters
+ * takes them away. At XDP by a link pinned to PINPATH/links/IFINDEX-xdp; at TC by TCX links pinned to
+ * PINPATH/links/IFINDEX-DIRECTION where the kernel has TCX (6.6), by filters
  * of the clsact qdisc elsewhere. A filter is known for ours by its program, so that nobody else's is ever touched.
  */
 import { existsSync, readdirSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { join } from 'node:path';
 import {
   attachTc,
   attachTcx,
+  attachXdpLink,
   BpfLink,
   BpfProgram,
   createClsact,
@@ -18,11 +20,14 @@ import {
   ensurePinDirectory,
   feature,
   listTcFilters,
+  queryXdp,
   type TcFilterEntry,
+  type XdpMode,
 } from 'libbpf-ts';
 import { CtnatError } from './errors.js';
 import type { HookVariant } from './layers.js';
-import { PROGRAM_NAMES } from './program-names.js';
+import { PROGRAM_NAMES, XDP_PROGRAM } from './program-names.js';
+
 import type { HookKind } from './state.js';
 import type { Undo } from './undo.js';
 
@@ -36,7 +41,7 @@ const MAX_PRIORITY = 0xffff;
 
 /** What sits where on an interface, as `tcx/ingress`. */
 export interface AttachedHook {
-  readonly kind: HookKind;
+  readonly kind: HookKind | 'xdp';
   readonly direction: Direction;
   readonly programId: number;
 }
@@ -64,7 +69,40 @@ export class Hooks {
         found.push({ kind: 'clsact', direction, programId: filter.programId! });
       }
     }
+    const programId = this.xdpProgramOn(ifindex);
+    if (programId !== undefined) found.push({ kind: 'xdp', direction: 'ingress', programId });
     return found;
+  }
+
+  /** Our program on the XDP hook of an interface that is there. */
+  xdpProgramOn(ifindex: number): number | undefined {
+    return this.#linkedProgram(ifindex, 'xdp');
+  }
+
+  /**
+   * Puts the program of XDP mode on an interface.
+   * @param mayBeGeneric in the stack if the driver can't
+   * @returns where it runs
+   * @throws SyscallError why the driver can't; EBUSY another program is there
+   */
+  attachXdp(ifindex: number, mayBeGeneric: boolean, undo: Undo): XdpMode {
+    const path = this.#linkPath(ifindex, 'xdp');
+    if (this.#linkedProgram(ifindex, 'xdp') !== undefined) {
+      return queryXdp(ifindex)?.mode === 'generic' ? 'generic' : 'native';
+    }
+    this.#detachLink(ifindex, 'xdp');
+    ensurePinDirectory(join(this.#pinPath, 'links'));
+    const program = this.#openProgram(join('xdp', XDP_PROGRAM));
+    const { link, mode } = attachXdpLink({ ifindex, program, mode: mayBeGeneric ? 'auto' : 'native' });
+    using _ = link;
+    link.pin(path);
+    undo.push(() => this.#detachLink(ifindex, 'xdp'));
+    return mode;
+  }
+
+  /** Takes our program off an interface's XDP hook, if it is there. */
+  detachXdp(ifindex: number): void {
+    this.#detachLink(ifindex, 'xdp');
   }
 
   /**
@@ -90,6 +128,7 @@ export class Hooks {
    * it holds nobody's filters.
    */
   detach(ifindex: number, { isThere, withQdisc }: { isThere: boolean; withQdisc: boolean }): void {
+    this.detachXdp(ifindex);
     for (const direction of DIRECTIONS) this.#detachLink(ifindex, direction);
     if (!isThere) return;
     for (const direction of DIRECTIONS) {
@@ -130,10 +169,14 @@ export class Hooks {
   }
 
   #pinnedProgram(name: string): BpfProgram {
-    let program = this.#programs.get(name);
+    return this.#openProgram(join('programs', name));
+  }
+
+  #openProgram(path: string): BpfProgram {
+    let program = this.#programs.get(path);
     if (!program) {
-      program = BpfProgram.openPinned(join(this.#pinPath, 'programs', name));
-      this.#programs.set(name, program);
+      program = BpfProgram.openPinned(join(this.#pinPath, path));
+      this.#programs.set(path, program);
     }
     return program;
   }
@@ -146,12 +189,12 @@ export class Hooks {
     );
   }
 
-  #linkPath(ifindex: number, direction: Direction): string {
+  #linkPath(ifindex: number, direction: Direction | 'xdp'): string {
     return join(this.#pinPath, 'links', `${ifindex}-${direction}`);
   }
 
   /** The program of a link whose interface is there. */
-  #linkedProgram(ifindex: number, direction: Direction): number | undefined {
+  #linkedProgram(ifindex: number, direction: Direction | 'xdp'): number | undefined {
     const path = this.#linkPath(ifindex, direction);
     if (!existsSync(path)) return undefined;
     using link = BpfLink.openPinned(path);
@@ -184,7 +227,7 @@ export class Hooks {
     link.update(program);
   }
 
-  #detachLink(ifindex: number, direction: Direction): void {
+  #detachLink(ifindex: number, direction: Direction | 'xdp'): void {
     const path = this.#linkPath(ifindex, direction);
     if (!existsSync(path)) return;
     using link = BpfLink.openPinned(path);

@@ -5,14 +5,15 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping, mss }: Attachment,
+  { name, ifindex, masquerade, mapping, mss, xdp, why }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
     name,
     ifindex,
-    mode: 'tc',
-    hooks: hooks.map(({ kind, direction }) => `${kind}/${direction}`),
+    mode: xdp ? 'xdp' : 'tc',
+    ...(why !== undefined && { why }),
+    hooks: hooks.map(({ kind, direction }) => `${kind}/${kind === 'xdp' ? (xdp ?? direction) : direction}`),
     masquerade,
     mapping,
     mss: mss ?? null,

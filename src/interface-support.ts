@@ -7,10 +7,7 @@ import type { InterfaceConfig } from './interface-config.js';
  * Refuses what would otherwise be silently something else.
  * @throws CtnatError naming interface and option
  */
-export function checkSupported({ name, mode, mapping }: InterfaceConfig): void {
-  if (mode === 'xdp') {
-    throw new CtnatError(`can not attach ${name}: mode xdp is not supported by this version; use tc or auto`);
-  }
+export function checkSupported({ name, mapping }: InterfaceConfig): void {
   const eim = Object.entries(mapping).find(([, each]) => each === 'eim');
   if (eim) {
     throw new CtnatError(

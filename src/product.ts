@@ -35,6 +35,8 @@ export interface InterfaceStatus {
   readonly ifindex: number;
   /** What is in force; never `auto`. */
   readonly mode: string;
+  /** Why that, where `auto` chose or `xdp` could not be had. */
+  readonly why?: string;
   /** Where programs sit, such as `tcx/ingress`. */
   readonly hooks: readonly string[];
   readonly masquerade: Masquerade;

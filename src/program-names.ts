@@ -13,4 +13,7 @@ export const PROGRAM_NAMES = [
   'ct_edit6',
 ] as const;
 
+/** That of XDP mode, which is pinned elsewhere (load-xdp.ts). */
+export const XDP_PROGRAM = 'ct_xdp';
+
 export type ProgramName = (typeof PROGRAM_NAMES)[number];

@@ -6,12 +6,14 @@
  */
 import type { Link } from 'libbpf-ts';
 import type { Datapath } from './datapath.js';
+import { errorLine } from './errors.js';
 import { settleExempt } from './exempt.js';
 import { type Iface, ifaceCodec } from './generated/layouts.gen.js';
 import type { Hooks } from './hooks.js';
 import { ifaceEntry } from './iface-entry.js';
 import { hookVariant } from './layers.js';
 import type { Ledger } from './ledger.js';
+import { isXdpLoaded } from './load-xdp.js';
 import type { Network } from './network.js';
 import { masqueradeAddress, ownAddresses } from './own-address.js';
 import { areSameRules, readRules, writeRules } from './rule-bank.js';
@@ -19,6 +21,8 @@ import { type RuleInterface, ruleEntries, rulePools } from './rule-entry.js';
 import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
+import { modeOf } from './xdp-mode.js';
+import { closePort, openPort } from './xdp-port.js';
 
 export interface Workplace {
   readonly datapath: Datapath;
@@ -146,10 +150,41 @@ function settleHooks(place: Workplace, before: State, wanted: State, undo: Undo)
     const variant = hookVariant(link, place.network.links, attached);
     const made = place.hooks.attach(link.ifindex, attachment.hook, variant, undo);
     const earlier = before.interfaces.find(({ ifindex }) => ifindex === link.ifindex);
-    return { ...attachment, madeQdisc: made || (earlier?.madeQdisc ?? false) };
+    const { xdp: _xdp, why: _why, ...rest } = attachment;
+    const mode = settleXdp(place, attachment, link, wanted, undo);
+    return { ...rest, ...mode, madeQdisc: made || (earlier?.madeQdisc ?? false) };
   });
   const netns = interfaces.length === 0 ? 0 : place.network.netns;
   return { ...wanted, netns, interfaces };
+}
+
+/** Puts the program of XDP mode on an interface that is to have it, or takes it away; says which and why. */
+function settleXdp(
+  { datapath, hooks, network: { links } }: Workplace,
+  attachment: Attachment,
+  link: Link,
+  { flavour }: State,
+  undo: Undo,
+): Pick<Attachment, 'xdp' | 'why'> {
+  const { runs, why } = modeOf(attachment, link, { links, flavour, hooks });
+  const without = (reason?: string) => {
+    closePort(datapath, link.ifindex, undo);
+    if (hooks.xdpProgramOn(link.ifindex) !== undefined) {
+      hooks.detachXdp(link.ifindex);
+      undo.push(() => hooks.attachXdp(link.ifindex, true, undo));
+    }
+    return reason === undefined ? {} : { why: reason };
+  };
+  if (runs === 'tc') return without(why);
+  if (!isXdpLoaded(datapath.pinPath)) return without('the programs of XDP mode are not loaded');
+  try {
+    const xdp = hooks.attachXdp(link.ifindex, attachment.mode === 'xdp', undo);
+    openPort(datapath, link, xdp, undo);
+    return { xdp, ...(why !== undefined && { why }) };
+  } catch (error) {
+    if (attachment.mode === 'xdp') throw error;
+    return without(errorLine(error));
+  }
 }
 
 /** Takes away programs, links and entries of interfaces that shall not be attached, or are no longer there. */
@@ -169,6 +204,7 @@ function removeOthers(place: Workplace, before: State, wanted: State, undo: Undo
         hooks.attach(ifindex, was.attachment.hook, hookVariant(was.link, network.links, oldIndexes), undo);
     });
     const isThere = network.links.some((link) => link.ifindex === ifindex);
+    closePort(datapath, ifindex, undo);
     hooks.detach(ifindex, { isThere, withQdisc: was?.attachment.madeQdisc ?? false });
     datapath.maps.ifaces.delete(ifindex);
   }

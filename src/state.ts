@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What shall hold: interfaces with their options, NAT rules, exempt destinations, timeouts. And its text. */
+
+import type { XdpMode } from 'libbpf-ts';
 import { type Cidr, formatCidr, parseCidr } from './address.js';
 import { DEFAULT_TIMEOUTS } from './defaults.js';
 import type { FlavourName } from './flavours.js';
@@ -17,6 +19,10 @@ export interface Attachment extends InterfaceConfig {
   readonly hook: HookKind;
   /** Its clsact qdisc was made for ctnat, and goes with it if nobody else uses it by then. */
   readonly madeQdisc: boolean;
+  /** In XDP mode: where its program runs. */
+  readonly xdp?: XdpMode;
+  /** Why it is in that mode, where that was not asked for. */
+  readonly why?: string;
 }
 
 export interface State {

@@ -36,6 +36,7 @@ export type { Batch, FromFdOptions, MapOptions, SetMode } from './map-options.js
 export * from './map-spec.js';
 export { MemoryMap } from './memory-map.js';
 export { currentNetnsInode, netnsPath, setNetns, withNetns, withPrivateNetns } from './netns.js';
+export { listNftTables } from './nft-tables.js';
 export { BpfObject, type ObjectOptions } from './object.js';
 export { isInKernel } from './object-id.js';
 export { ObjectMap } from './object-map.js';
@@ -96,3 +97,4 @@ export {
   type XdpMode,
   type XdpState,
 } from './xdp.js';
+export { type XdpFeatures, xdpFeatures } from './xdp-features.js';

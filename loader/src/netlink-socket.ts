@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
- * A routing netlink socket: dumps of a table, and the datagrams of multicast groups.
+ * A netlink socket, of routing unless said otherwise: dumps of a table, and the datagrams of multicast groups.
  * It belongs for ever to the network namespace that the calling thread was in when it was opened.
  */
 
@@ -45,12 +45,12 @@ export class NetlinkSocket {
   #sequence = 1;
   #isOpen = true;
 
-  /** @param groups RTMGRP_* bits of the multicast groups to join */
-  constructor(groups = 0) {
-    this.fd = checkErrno(
-      libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE),
-      'open a routing netlink socket',
-    );
+  /**
+   * @param groups RTMGRP_* bits of the multicast groups to join
+   * @param protocol NETLINK_*
+   */
+  constructor(groups = 0, protocol = NETLINK_ROUTE) {
+    this.fd = checkErrno(libc.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol), 'open a netlink socket');
     try {
       // both only make errors more telling: a kernel older than 4.12 refuses them and is served all the same
       this.#setOption(SOL_NETLINK, NETLINK_CAP_ACK, 1);
@@ -58,7 +58,7 @@ export class NetlinkSocket {
       const address = Buffer.alloc(12);
       address.writeUInt16LE(AF_NETLINK, 0);
       address.writeUInt32LE(groups, 8);
-      checkErrno(libc.bind(this.fd, address, address.length), 'bind a routing netlink socket');
+      checkErrno(libc.bind(this.fd, address, address.length), 'bind a netlink socket');
     } catch (error) {
       this.close();
       throw error;

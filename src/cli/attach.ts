@@ -31,9 +31,10 @@ function interfaceOptions({ masquerade, mode, mapping, ports, mss }: OptionValue
   };
 }
 
-function attachedText({ name, mode, hooks, masquerade, mapping }: InterfaceStatus): string {
+function attachedText({ name, mode, why, hooks, masquerade, mapping }: InterfaceStatus): string {
+  const because = why === undefined ? '' : ` because ${why}`;
   return (
-    `${name}: attached by ${mode} (${hooks.join(', ')}), ` +
+    `${name}: attached by ${mode}${because} (${hooks.join(', ')}), ` +
     `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}\n`
   );
 }
