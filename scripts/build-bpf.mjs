@@ -12,7 +12,7 @@ process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 /** Runs on every kernel that the floor runs on. */
 const TEST = { name: 'test', cpu: 'v2' };
 
-const TESTS = ['harness', 'wire', 'long_way', 'bench', 'flood'];
+const TESTS = ['harness', 'wire', 'long_way', 'bench', 'flood', 'load'];
 
 const builds = [
   ...FLAVOURS.map((flavour) => ['bpf/ctnat.bpf.c', flavour]),

@@ -16,6 +16,12 @@ export const CTNAT_COMMAND: readonly string[] = process.env.CTNAT_BIN
   ? [process.env.CTNAT_BIN]
   : [process.execPath, fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))];
 
+/** The mode of interfaces for which a test names none: CTNAT_MODE, for a run of any test in another one. */
+const MODE = process.env.CTNAT_MODE;
+
+/** How long a command may take: in XDP mode the verifier has half as many programs again to look at. */
+const LIMIT_MS = MODE === 'xdp' ? 90_000 : 30_000;
+
 let count = 0;
 
 export interface Metric {
@@ -38,11 +44,13 @@ export class Ctnat implements Nat {
 
   /** The whole command line for a command, with this instance's namespace and pins. */
   argv(args: readonly string[]): string[] {
-    return [...CTNAT_COMMAND, '--netns', this.topology.router.ns.path, '--pin-path', this.pinPath, ...args];
+    const mode = MODE && args[0] === 'attach' && !args.includes('--mode') ? ['--mode', MODE] : [];
+    const netns = this.topology.router.ns.path;
+    return [...CTNAT_COMMAND, '--netns', netns, '--pin-path', this.pinPath, ...args, ...mode];
   }
 
   run(args: readonly string[], options?: RunOptions): Promise<RunResult> {
-    return run(this.argv(args), options);
+    return run(this.argv(args), { limitMs: LIMIT_MS, ...options });
   }
 
   /** Runs a command with -o json and returns what it printed. */
@@ -139,10 +147,11 @@ export function gatewayConfig(topology: Topology, options: GatewayOptions = {}, 
     ...(icmp === undefined ? [] : [`  icmp: ${icmp}s`]),
     ...group('tcp', { established: tcpEstablished }),
   ];
+  const mode = MODE ? `, mode: ${MODE}` : '';
   return [
     'interfaces:',
-    `  - { name: ${wan}, masquerade: 4 }`,
-    ...lan.map((name) => `  - { name: ${name} }`),
+    `  - { name: ${wan}, masquerade: 4${mode} }`,
+    ...lan.map((name) => `  - { name: ${name}${mode} }`),
     ...(timeouts.length ? ['timeouts:', ...timeouts] : []),
     more,
     '',

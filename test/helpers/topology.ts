@@ -97,6 +97,7 @@ async function createClients(
     const host = lan === 'bridge' ? 2 + i : 2;
     const port = lan === 'bridge' ? `port${i}` : `lan${i}`;
     await veth(ns, 'eth0', router.ns, port);
+    await plainChecksums(ns);
     if (lan === 'bridge') await router.ns.ip('link', 'set', port, 'master', 'lan0');
     else await addLan(router, port, i);
     const client = { ns, ipv4: `10.0.${net}.${host}`, ipv6: `fd00:10:0:${net}::${host}` };
@@ -120,6 +121,7 @@ async function createDirectServer(router: Router, teardown: Teardown): Promise<H
     ipv6: '2001:db8:1::9',
   };
   await veth(server.ns, 'eth0', router.ns, router.wan);
+  await plainChecksums(server.ns);
   await address(server.ns, 'eth0', `${server.ipv4}/24`, `${server.ipv6}/64`);
   return server;
 }
@@ -133,6 +135,7 @@ async function createHop(
   const hop = await Namespace.create('hop', teardown);
   await forwarding(hop);
   await veth(hop, 'up0', router.ns, router.wan);
+  if (process.env.CTNAT_MODE === 'xdp') await hop.offload('up0', { gro: true });
   await address(hop, 'up0', `${HOP_IPV4}/24`, `${HOP_IPV6}/64`);
   await hop.ip('link', 'add', 'net0', 'type', 'bridge', 'mcast_snooping', '0');
   await hop.ip('link', 'set', 'net0', 'up');
@@ -141,6 +144,7 @@ async function createHop(
     const ns = await Namespace.create(`server${i + 1}`, teardown);
     const server = { ns, ipv4: `203.0.113.${9 + i}`, ipv6: `2001:db8:2::${9 + i}` };
     await veth(ns, 'eth0', hop, `port${i}`);
+    await plainChecksums(ns);
     await hop.ip('link', 'set', `port${i}`, 'master', 'net0');
     await address(ns, 'eth0', `${server.ipv4}/24`, `${server.ipv6}/64`);
     await route(ns, '198.51.100.0/24', '203.0.113.1');
@@ -161,6 +165,11 @@ async function address(ns: Namespace, iface: string, ...addresses: string[]): Pr
     const flags = each.includes(':') ? ['nodad'] : [];
     await ns.ip('address', 'add', each, 'dev', iface, ...flags);
   }
+}
+
+/** In XDP mode hosts fill in checksums themselves: what they leave to the device goes by TC. */
+async function plainChecksums(ns: Namespace): Promise<void> {
+  if (process.env.CTNAT_MODE === 'xdp') await ns.offload('eth0', { tx: false, gro: true });
 }
 
 async function route(ns: Namespace, to: string, ...gateways: string[]): Promise<void> {
