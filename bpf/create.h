@@ -63,6 +63,9 @@ inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *
 
 	counter_add(COUNTER_CREATED, 1);
 	flow_count(f, CT_DIR_ORIGINAL, p->length);
+#ifdef CTNAT_XDP
+	flow_count_class(skb, f, CT_DIR_ORIGINAL, HOOK_INGRESS);
+#endif
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
 	if (translate(skb, p, f, gen, CT_DIR_ORIGINAL, at, v6))
 		tag_packet(skb, f, slot, at, hop_flags(skb) & HOP_UPPER);

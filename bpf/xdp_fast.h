@@ -144,6 +144,8 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct xdp_port *in)
 	f->bytes[dir] += p.length;
 	if (!xdp_rewrite4(skb, &p, &to, &fib))
 		return XDP_DROP;
+	flow_count_class(skb, f, dir, HOOK_INGRESS);
+	flow_count_class(skb, f, dir, HOOK_EGRESS);
 	metric_count(REASON_FORWARDED, HOOK_INGRESS, skb->len);
 	metric_count(REASON_FORWARDED, HOOK_EGRESS, skb->len);
 	return bpf_redirect(fib.ifindex, 0);

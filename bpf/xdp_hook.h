@@ -52,6 +52,14 @@ inline_ bool xdp_may_send(struct __sk_buff *skb, const struct packet *p, const b
 					p->proto == IPPROTO_TCP);
 }
 
+/* Whether an interface limits what SYNs announce (mss.h), which TC sees to. */
+inline_ bool xdp_clamps(__u32 ifindex)
+{
+	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+
+	return iface && iface->mss;
+}
+
 /* Finds the way to `daddr` and leaves it in the walk. False: the packet is the stack's. */
 inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const __be32 *daddr, __be16 dport,
 			  const bool v6)
@@ -81,6 +89,8 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 	}
 	if (!xdp_route(skb, in, &fib, p->tuple.saddr[0], p->tuple.daddr[0], v6))
 		return false;
+	if (p->tcp_flags & TCP_SYN && (xdp_clamps(skb->ingress_ifindex) || xdp_clamps(fib.ifindex)))
+		return false;
 	skb->ifindex = fib.ifindex;
 	skb->walk->ifindex = fib.ifindex;
 	__builtin_memcpy(skb->walk->dmac, fib.dmac, 6);
@@ -109,6 +119,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	struct packet p;
 	struct flow *f;
 	enum ct_dir dir;
+	__u32 found;
 	bool high;
 	__u16 gen;
 	__u8 form;
@@ -140,7 +151,9 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 		return XDP_PASS;
 	blur(dir, s->zero);
 	flow_tuple(f, dir == CT_DIR_ORIGINAL ? CT_DIR_REPLY : CT_DIR_ORIGINAL, &other, v6);
-	if (!xdp_find_way(skb, &p, other.saddr, other.sport, v6))
+	found = xdp_find_way(skb, &p, other.saddr, other.sport, v6);
+	blur(found, s->zero);
+	if (!found)
 		return XDP_PASS;
 	before = flow_look(f);
 	switch (flow_track(skb, f, &p, dir, now, s)) {
@@ -150,6 +163,8 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	default:
 		break;
 	}
+	flow_count_class(skb, f, dir, HOOK_INGRESS);
+	flow_count_class(skb, f, dir, HOOK_EGRESS);
 	if (!translate(skb, &p, f, gen, dir, HOOK_EGRESS, v6))
 		return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_REWRITE);
 	if (unlikely(flow_look(f) != before) && s->events[EVENT_UPDATE])

@@ -141,7 +141,7 @@ t.test('a device or a kernel without XDP: the mode is refused by name, tc works'
   const { status, stderr } = await ctnat.run(['attach', router.wan, '--mode', 'xdp'], { mayFail: true });
 
   t.equal(status, 1);
-  t.match(stderr, /can not attach wan0: mode xdp .* use tc or auto\n$/);
+  t.match(stderr, /can not attach wan0 in mode xdp: .*; use tc or auto\n$/);
   t.notOk(existsSync(ctnat.pinPath));
   t.match(await ctnat.json(['attach', router.wan, '--mode', 'auto']), [{ mode: 'tc' }]);
 });

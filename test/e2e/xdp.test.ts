@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// XDP mode: what it forwards the stack does not see, what it leaves to the stack is of the same flows, and one can go
+// over to the other at any packet. (CTNAT_MODE=xdp runs any other test in this mode.)
+
+import { feature } from 'libbpf-ts';
+import t, { type Test } from 'tap';
+import { Capture } from '../helpers/capture.js';
+import type { Ctnat } from '../helpers/ctnat.js';
+import type { Flow } from '../helpers/flow.js';
+import { inject } from '../helpers/inject.js';
+import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
+import { veth } from '../helpers/netns.js';
+import { HTTP_PORT, network, type Scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
+import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
+
+const only = {
+  skip: CTNAT_ONLY || (!feature('coarse-clock').available && 'XDP mode needs Linux 5.13'),
+};
+const PORT = 40_000;
+
+type XdpScene = Omit<Scene, 'nat'> & { ctnat: Ctnat };
+
+/** One client on a port of its own and one server, whose stacks fill in checksums themselves. */
+async function gateway(t: Test, mode = 'xdp'): Promise<XdpScene> {
+  const base = await network(t, { clients: 1, lan: 'ports' });
+  for (const { ns } of [...base.clients, base.server]) await ns.offload('eth0', { tx: false, gro: true });
+  const ctnat = ctnatFor(base.topology);
+  await attach(base, ctnat, mode);
+  return { ...base, ctnat };
+}
+
+async function attach(base: Omit<Scene, 'nat'>, ctnat: Ctnat, mode: string): Promise<void> {
+  await ctnat.run(['attach', ...base.router.lan, '--mode', mode], { limitMs: 60_000 });
+  await ctnat.run(['attach', base.router.wan, '--masquerade=all', '--mode', mode], { limitMs: 60_000 });
+}
+
+const flows = (ctnat: Ctnat, ...filter: string[]): Promise<Flow[]> =>
+  ctnat.json<Flow[]>(['bpf', 'ct', 'list', 'global', ...filter]);
+
+/** What the stack of the router sees of the client's packets. */
+const inStack = ({ router }: XdpScene): Promise<Capture> =>
+  Capture.start(router.ns, router.lan[0]!, `udp port ${PORT}`);
+
+t.test('status says where the program runs; detach leaves nothing', only, async (t) => {
+  const { ctnat, router } = await gateway(t);
+  const { interfaces } = await ctnat.json<{ interfaces: { mode: string; hooks: string[] }[] }>(['status']);
+
+  t.equal(interfaces.length, 2);
+  for (const { mode, hooks } of interfaces) {
+    t.equal(mode, 'xdp');
+    t.ok(hooks.includes('xdp/native'), hooks.join());
+    t.equal(hooks.length, 3, 'the hooks of TC are there, too');
+  }
+  await ctnat.run(['detach', '--all', '--purge']);
+  t.notMatch(await router.ns.ip('link', 'show'), /xdp/);
+});
+
+t.test('both families cross: UDP, TCP, ping, HTTP', only, async (t) => {
+  const scene = await gateway(t);
+  const { clients, server, router, ctnat } = scene;
+  const [client] = clients;
+  for (const [ns, to] of [
+    [router.ns, server.ipv4],
+    [router.ns, client!.ipv4],
+  ] as const)
+    await ns.run(['ping', '-c', '1', '-W', '3', to]); // XDP does not ask for neighbours
+  const stack = await inStack(scene);
+  const socket = await client!.peer.udp(client!.ipv4, PORT);
+  for (let i = 0; i < 5; i++) t.equal(await socket.ask(server.ipv4, UDP_PORT), `${router.ipv4} ${PORT}`);
+  t.same(await stack.stopIp(), [], 'not even the first packet went through the stack');
+
+  for (const to of [server.ipv4, server.ipv6]) {
+    const { stdout } = await client!.ns.run(['ping', '-c', '3', '-i', '0.2', '-W', '3', to]);
+    t.match(stdout, /3 packets transmitted, 3 received/);
+  }
+  const connection = await client!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
+  t.equal(await connection.echo('hello'), 'hello');
+  await connection.close();
+  const argv = ['curl', '-sS', '--fail', '--max-time', '10', `http://${server.ipv4}:${HTTP_PORT}/`];
+  t.match((await client!.ns.run(argv)).stdout, new RegExp(`^${router.ipv4} `));
+  const [flow] = await flows(ctnat, '-p', 'udp');
+  t.match(flow, { original: { packets: 5 }, reply: { packets: 5 }, status: ['SEEN_REPLY', 'SRC_NAT'] });
+});
+
+t.test("one flow's packets take turns: by XDP, and with IP options by the stack", only, async (t) => {
+  const { clients, server, router, ctnat } = await gateway(t);
+  const { ns, ipv4 } = clients[0]!;
+  await ns.run(['ping', '-c', '1', '-W', '3', router.lanIpv4[0]!]);
+  const far = await Capture.start(server.ns, 'eth0', `udp port ${UDP_PORT}`);
+  const macs = [await ns.mac('eth0'), await router.ns.mac(router.lan[0]!)] as const;
+  const ends = { src: ipv4, dst: server.ipv4, sport: PORT, dport: UDP_PORT };
+  const plain = ipv4Frame(...macs, udp4(ends, Buffer.from('packet')));
+  await inject(
+    ns,
+    'eth0',
+    Array.from({ length: 20 }, (_, i) => (i % 2 ? withOptions(plain) : plain)),
+  );
+  const seen = (await far.stopIp()).filter(({ src }) => src === router.ipv4);
+
+  t.equal(seen.length, 20, 'all of them, with the outside address');
+  const found = await flows(ctnat, '-p', 'udp');
+  t.equal(found.length, 1, 'of one flow');
+  t.equal(found[0]!.original.packets, 20, 'each counted once');
+});
+
+/** The frame with four NOPs between the IP header and what follows. */
+function withOptions(plain: Buffer): Buffer {
+  const header = Buffer.concat([plain.subarray(14, 34), Buffer.from([1, 1, 1, 1])]);
+  header[0] = 0x46;
+  header.writeUInt16BE(header.readUInt16BE(2) + 4, 2);
+  header.writeUInt16BE(0, 10);
+  let sum = 0;
+  for (let at = 0; at < header.length; at += 2) sum += header.readUInt16BE(at);
+  sum = (sum & 0xffff) + (sum >>> 16);
+  header.writeUInt16BE(~(sum + (sum >>> 16)) & 0xffff, 10);
+  return Buffer.concat([plain.subarray(0, 14), header, plain.subarray(34)]);
+}
+
+t.test("a live flow's neighbour is forgotten, and its route moves: no packet is lost", only, async (t) => {
+  const scene = await gateway(t);
+  const { clients, server, router, ctnat } = scene;
+  await veth(server.ns, 'eth1', router.ns, 'wan1');
+  await server.ns.offload('eth1', { tx: false, gro: true });
+  await server.ns.ip('address', 'add', '192.0.2.9/24', 'dev', 'eth1');
+  await router.ns.ip('address', 'add', '192.0.2.1/24', 'dev', 'wan1');
+  await ctnat.run(['attach', 'wan1', '--masquerade', '--mode', 'xdp'], { limitMs: 60_000 });
+  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
+  const seen = `${router.ipv4} ${PORT}`;
+  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen);
+
+  await router.ns.ip('neighbour', 'flush', 'dev', router.wan);
+  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the stack has asked for the neighbour');
+
+  const first = await Capture.start(server.ns, 'eth0', `udp dst port ${UDP_PORT}`);
+  await router.ns.ip('route', 'add', `${server.ipv4}/32`, 'via', '192.0.2.9', 'dev', 'wan1');
+  for (let i = 0; i < 3; i++)
+    t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the flow keeps its translation');
+  t.same(await first.stopIp(), [], 'not one packet took the old way');
+});
+
+t.test('XDP comes and goes under load: nothing is lost or wrong, and the flow is one', only, async (t) => {
+  const scene = await gateway(t, 'tc');
+  const { clients, server, router, ctnat } = scene;
+  const outside = await Capture.start(server.ns, 'eth0', 'net 10.0.0.0/8');
+  const connection = await clients[0]!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
+  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
+  let busy = true;
+  let [asked, lost] = [0, 0];
+  const running = (async () => {
+    while (busy) {
+      asked++;
+      if ((await socket.ask(server.ipv4, UDP_PORT)) !== `${router.ipv4} ${PORT}`) lost++;
+    }
+  })();
+  for (const mode of ['xdp', 'tc', 'xdp', 'tc']) {
+    await attach(scene, ctnat, mode);
+    t.equal(await connection.echo(mode), mode);
+  }
+  busy = false;
+  await running;
+
+  t.equal(lost, 0, `${asked} questions, all answered`);
+  t.same(await outside.stopIp(), [], 'nothing left untranslated');
+  const [flow, ...others] = await flows(ctnat, '-p', 'udp');
+  t.same(others, []);
+  t.equal(flow!.original.packets, asked, 'every packet is counted once');
+});
+
+t.test('auto is TC for a veth, and says why; XDP is refused by name where it can't be', only, async (t) => {
+  const { ctnat } = await gateway(t, 'auto');
+  const { interfaces } = await ctnat.json<{ interfaces: { mode: string; why: string }[] }>(['status']);
+  for (const { mode, why } of interfaces) {
+    t.equal(mode, 'tc');
+    t.match(why, /veth/);
+  }
+  const { status, stderr } = await ctnat.run(['attach', 'lo', '--mode', 'xdp'], { mayFail: true });
+  t.equal(status, 1);
+  t.match(stderr, /can not attach lo in mode xdp: its packets have no Ethernet header; use tc or auto\n$/);
+});
