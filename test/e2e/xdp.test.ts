@@ -166,7 +166,7 @@ t.test('XDP comes and goes under load: nothing is lost or wrong, and the flow is
   t.equal(flow!.original.packets, asked, 'every packet is counted once');
 });
 
-t.test('auto is TC for a veth, and says why; XDP is refused by name where it can't be', only, async (t) => {
+t.test('auto is TC for a veth, and says why; XDP is refused by name where it can not be', only, async (t) => {
   const { ctnat } = await gateway(t, 'auto');
   const { interfaces } = await ctnat.json<{ interfaces: { mode: string; why: string }[] }>(['status']);
   for (const { mode, why } of interfaces) {
