@@ -8,6 +8,7 @@ import { checkSupported } from './interface-support.js';
 import { isSameRule, type NatRule } from './nat-rule.js';
 import { type Network, readNetwork, requireLink } from './network.js';
 import { requireCapabilities } from './privileges.js';
+import { refusalText, refusedFlavours } from './refused-flavour.js';
 import { freeId } from './rules.js';
 import type { State } from './state.js';
 import { stateChanges } from './state-changes.js';
@@ -40,7 +41,7 @@ export async function apply(
       const changes = stateChanges(change.state, wanted);
       // also where nothing differs: entries may have been left behind by what happened meanwhile
       change.settle(wanted);
-      return changes;
+      return [...(change.isNew ? refusedFlavours(change.state).map(refusalText) : []), ...changes];
     },
   );
 }

@@ -9,16 +9,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileBpf, feature } from 'libbpf-ts';
 import { CtnatError, quoted } from './errors.js';
-import { bestFlavour, FLAVOURS, type FlavourName, isFlavourName } from './flavours.js';
+import { FLAVOURS, type FlavourName, isFlavourName, usableFlavours } from './flavours.js';
 import { packageFile, version } from './version.js';
 
 /** `xdp`: the programs of XDP mode. */
 export type ObjectName = 'ctnat' | 'xdp';
 
-/** The flavour that is asked for, or else the best that the kernel can load. */
-export function chooseFlavour(asked: string | undefined = process.env.CTNAT_FLAVOUR): FlavourName {
-  if (asked === undefined || asked === '') return bestFlavour((name) => feature(name).available);
-  if (isFlavourName(asked)) return asked;
+/** The flavour that is asked for and no other, or else all that this kernel has the features for, the best first. */
+export function chooseFlavours(asked: string | undefined = process.env.CTNAT_FLAVOUR): FlavourName[] {
+  if (asked === undefined || asked === '') return usableFlavours((name) => feature(name).available);
+  if (isFlavourName(asked)) return [asked];
   const names = FLAVOURS.map(({ name }) => name).join(', ');
   throw new CtnatError(`can not load the flavour ${quoted(asked)} (CTNAT_FLAVOUR): it is none of ${names}`);
 }

@@ -22,8 +22,11 @@ export class Change implements Workplace {
   readonly network: Network;
   /** What holds: the ledger's state, with the interfaces as they are now. */
   readonly state: State;
+  /** Nothing was loaded before. */
+  readonly isNew: boolean;
 
-  private constructor(pinPath: string, action: string) {
+  private constructor(pinPath: string, action: string, isNew = false) {
+    this.isNew = isNew;
     this.datapath = Datapath.open(pinPath);
     this.hooks = new Hooks(pinPath);
     this.network = readNetwork();
@@ -69,7 +72,7 @@ export class Change implements Workplace {
       if (isNew) (await Datapath.load(pinPath, load)).close();
       try {
         await prepareXdp(pinPath, interfaces);
-        return using(new Change(pinPath, action), work);
+        return using(new Change(pinPath, action, isNew), work);
       } catch (error) {
         if (isNew) await purge(pinPath);
         throw error;

@@ -49,10 +49,16 @@ export function hasXdp(name: FlavourName): boolean {
   return flavour?.xdp ?? false;
 }
 
+/** The flavours for what the kernel has, the best first. `isAvailable` asks for one feature. */
+export function usableFlavours(isAvailable: (feature: FeatureName) => boolean): FlavourName[] {
+  return FLAVOURS.filter(({ needs }) => needs.every(isAvailable))
+    .map(({ name }) => name)
+    .reverse();
+}
+
 /** The flavour that makes the most of what the kernel has. `isAvailable` asks for one feature. */
 export function bestFlavour(isAvailable: (feature: FeatureName) => boolean): FlavourName {
-  const usable = FLAVOURS.filter(({ needs }) => needs.every(isAvailable));
-  return usable.at(-1)?.name ?? FLAVOURS[0].name;
+  return usableFlavours(isAvailable)[0] ?? FLAVOURS[0].name;
 }
 
 export function isFlavourName(name: string): name is FlavourName {

@@ -89,8 +89,8 @@ export class KernelProduct implements Product {
   }
 
   async missing(): Promise<readonly MissingFeature[]> {
-    const { missingFeatures } = await import('./kernel-support.js');
-    return missingFeatures();
+    const { missingHere } = await import('./status.js');
+    return missingHere(this.#pinPath);
   }
 
   async status(): Promise<Status> {

@@ -5,17 +5,26 @@
  */
 import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { BpfObject, ensurePinDirectory, feature, MapFlag, removePinDirectory, TypedMap } from 'libbpf-ts';
-import { bpfObject, chooseFlavour } from './bpf-object.js';
+import {
+  BpfObject,
+  ensurePinDirectory,
+  feature,
+  MapFlag,
+  removePinDirectory,
+  TypedMap,
+  VerifierError,
+} from 'libbpf-ts';
+import { bpfObject, chooseFlavours } from './bpf-object.js';
+import { CtnatError } from './errors.js';
 import type { FlavourName } from './flavours.js';
 import { Call, maps } from './generated/layouts.gen.js';
 import { Ledger } from './ledger.js';
 import { PROGRAM_NAMES } from './program-names.js';
 import { initialSettings } from './settings.js';
-import { emptyState } from './state.js';
+import { emptyState, type RefusedFlavour } from './state.js';
 
 export interface LoadOptions {
-  /** Left out: CTNAT_FLAVOUR, or else the best that the kernel can load. */
+  /** Left out: CTNAT_FLAVOUR, or else the best that the kernel takes. */
   readonly flavour?: FlavourName;
   /** Flows of each family that can be tracked at a time. */
   readonly flows4: number;
@@ -26,26 +35,52 @@ const PARTS = ['maps', 'programs'] as const;
 
 /** Loads and pins, all or nothing. */
 export async function loadPinned(pinPath: string, options: LoadOptions): Promise<void> {
-  const flavour = options.flavour ?? chooseFlavour();
-  const path = await bpfObject(flavour);
-  const object = BpfObject.open(path);
+  const loaded = await loadBest(options);
   const wasThere = existsSync(pinPath);
   try {
     ensurePinDirectory(pinPath);
     removeHalves(pinPath);
-    size(object, options);
-    object.load();
+    const { object } = loaded;
     fillCalls(object);
     const settings = new TypedMap(object.map('settings').map, maps.settings.key, maps.settings.value);
     settings.set(0, initialSettings(options.flows4, options.flows6));
-    pinAll(object, flavour, pinPath);
+    pinAll(loaded, pinPath);
   } catch (error) {
     removeHalves(pinPath);
     if (!wasThere) removePinDirectory(pinPath);
     throw error;
   } finally {
-    object.close();
+    loaded.object.close();
   }
+}
+
+interface Loaded {
+  readonly object: BpfObject;
+  readonly flavour: FlavourName;
+  readonly refused: readonly RefusedFlavour[];
+}
+
+/**
+ * Puts the best flavour into the kernel that it takes. A kernel with all features may still refuse a program: verifiers
+ * differ in what they walk through before they give up, and distributions change them.
+ * @throws VerifierError if it takes none; then it is the oldest flavour's, or that of the one that was asked for
+ */
+async function loadBest(options: LoadOptions): Promise<Loaded> {
+  const flavours = options.flavour ? [options.flavour] : chooseFlavours();
+  const refused: RefusedFlavour[] = [];
+  for (const [i, flavour] of flavours.entries()) {
+    const object = BpfObject.open(await bpfObject(flavour));
+    try {
+      size(object, options);
+      object.load();
+      return { object, flavour, refused };
+    } catch (error) {
+      object.close();
+      if (!(error instanceof VerifierError) || i === flavours.length - 1) throw error;
+      refused.push({ flavour, program: error.program, reason: error.summary });
+    }
+  }
+  throw new CtnatError('can not load the programs: there is no flavour of them for this kernel');
 }
 
 /** Each flow has at most three keys (original, reply, and the one between the hooks); nearly all have one or two. */
@@ -73,12 +108,12 @@ function fillCalls(object: BpfObject): void {
   }
 }
 
-function pinAll(object: BpfObject, flavour: FlavourName, pinPath: string): void {
+function pinAll({ object, flavour, refused }: Loaded, pinPath: string): void {
   const beside = join(pinPath, 'loading');
   mkdirSync(beside, { mode: 0o700 });
   for (const part of PARTS) mkdirSync(join(beside, part), { mode: 0o700 });
   for (const name of Object.keys(maps)) object.map(name).map.pin(join(beside, 'maps', name));
-  using ledger = Ledger.create(emptyState(flavour));
+  using ledger = Ledger.create(emptyState(flavour, refused));
   ledger.map.pin(join(beside, 'maps', 'ledger'));
   for (const name of PROGRAM_NAMES) object.program(name).pin(join(beside, 'programs', name));
   renameSync(join(beside, 'programs'), join(pinPath, 'programs'));

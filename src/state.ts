@@ -25,8 +25,18 @@ export interface Attachment extends InterfaceConfig {
   readonly why?: string;
 }
 
+/** A flavour that this kernel has the features for and whose programs its verifier does not take. */
+export interface RefusedFlavour {
+  readonly flavour: FlavourName;
+  /** The first program that was refused, and the verifier's reason. */
+  readonly program: string;
+  readonly reason: string;
+}
+
 export interface State {
   readonly flavour: FlavourName;
+  /** Those that were tried before it; left out: none. */
+  readonly refused?: readonly RefusedFlavour[];
   /** Inode of the network namespace of the interfaces; 0 while there are none. */
   readonly netns: number;
   readonly interfaces: readonly Attachment[];
@@ -37,8 +47,16 @@ export interface State {
 }
 
 /** What holds after loading. */
-export function emptyState(flavour: FlavourName): State {
-  return { flavour, netns: 0, interfaces: [], rules: [], exempt: [], timeouts: DEFAULT_TIMEOUTS };
+export function emptyState(flavour: FlavourName, refused: readonly RefusedFlavour[] = []): State {
+  return {
+    flavour,
+    ...(refused.length > 0 && { refused }),
+    netns: 0,
+    interfaces: [],
+    rules: [],
+    exempt: [],
+    timeouts: DEFAULT_TIMEOUTS,
+  };
 }
 
 interface StateJson extends Omit<State, 'rules' | 'exempt'> {

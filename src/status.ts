@@ -9,7 +9,7 @@ import { listReaders } from './events/places.js';
 import { Call } from './generated/layouts.gen.js';
 import { Hooks } from './hooks.js';
 import { interfaceStatus } from './interface-status.js';
-import { missingFeatures } from './kernel-support.js';
+import { type MissingFeature, missingFeatures } from './kernel-support.js';
 import { Ledger } from './ledger.js';
 import { agentPid } from './lock.js';
 import { readMetrics } from './metrics-table.js';
@@ -17,6 +17,7 @@ import { readNetwork } from './network.js';
 import { readClasses } from './packet-classes.js';
 import type { InterfaceStatus, MapStatus, Status } from './product.js';
 import { readRefusals } from './refusals.js';
+import { refusedFlavours, refusedName } from './refused-flavour.js';
 import { decodeTimeouts, encodeTimeouts } from './settings.js';
 import { SlotReader } from './slot-reader.js';
 import type { State } from './state.js';
@@ -58,7 +59,7 @@ export function status(pinPath: string): Status {
     timeouts: timeouts(datapath, state),
     refusals: readRefusals(datapath),
     features: features(kernel, { datapath, state }),
-    missing: missingFeatures(),
+    missing: [...refusedFlavours(state), ...missingFeatures()],
     readers: listReaders(pinPath, datapath),
     tableFullDrops: dropsOf('drop_table_full', datapath),
     classes: readClasses(datapath),
@@ -68,6 +69,13 @@ export function status(pinPath: string): Status {
 function dropsOf(reason: string, datapath: Datapath): number {
   const found = readMetrics(datapath).filter((metric) => metric.reason === reason);
   return found.reduce((sum, { packets }) => sum + packets, 0);
+}
+
+/** See Product.missing(). */
+export function missingHere(pinPath: string): readonly MissingFeature[] {
+  if (!Datapath.isLoaded(pinPath)) return missingFeatures();
+  using ledger = Ledger.open(pinPath);
+  return [...refusedFlavours(ledger.read()), ...missingFeatures()];
 }
 
 /** Those that are there with our programs on them. */
@@ -150,6 +158,7 @@ function features(
 ): Record<string, boolean | number | string> {
   const inUse = loaded && {
     flavour: loaded.state.flavour,
+    ...Object.fromEntries((loaded.state.refused ?? []).map(({ flavour }) => [refusedName(flavour), false])),
     listing: new SlotReader(loaded.datapath.maps.flows4.map, 4).mode,
   };
   return {

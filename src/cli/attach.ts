@@ -4,6 +4,7 @@ import type { AttachMode, InterfaceOptions, MappingMode, Masquerade } from '../i
 import { mappingForAll, mappingText, masqueradeText, parseMss } from '../interface-config.js';
 import { parsePortRange } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
+import { isRefusal, refusalText } from '../refused-flavour.js';
 import type { CommandFunction, OptionValues } from './command.js';
 import { printList } from './print.js';
 import { interfaceNames, optionValue } from './values.js';
@@ -14,7 +15,9 @@ export const attach: CommandFunction = async (context) => {
   const options = interfaceOptions(context.options);
   const product = await context.product();
   const attached = await product.attach(names, options);
-  const jit = (await product.missing()).find(({ name }) => name === 'jit');
+  const missing = await product.missing();
+  for (const refusal of missing.filter(isRefusal)) context.note(refusalText(refusal));
+  const jit = missing.find(({ name }) => name === 'jit');
   if (jit) context.note(`this kernel does not compile BPF programs (${jit.needs}): ${jit.instead}`);
   await printList(context, attached, () => attached.map(attachedText).join(''));
 };

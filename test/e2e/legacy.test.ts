@@ -2,8 +2,11 @@
 // A gateway on a kernel that lacks something, by force: each fallback carries traffic, lists, sweeps, and leaves
 // nothing. And kernels that lack what nothing can stand in for: they are refused, untouched.
 
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { feature, findSection, parseElf } from 'libbpf-ts';
 import t, { type Test } from 'tap';
+import { bestFlavour, FLAVOURS, type FlavourName } from '../../src/flavours.js';
 import { type Ctnat, gatewayConfig } from '../helpers/ctnat.js';
 import { flowsOf } from '../helpers/flow.js';
 import { hookQdiscs, kernelObjects, survivors } from '../helpers/kernel-objects.js';
@@ -132,6 +135,72 @@ t.test(
       t.notOk(existsSync(ctnat.pinPath), 'nothing is pinned');
       t.same(await hookQdiscs(router.ns), [], 'nothing is attached');
     }
+  },
+);
+
+/** A folder of objects, of which these flavours have a program that no verifier takes: it reads a register never set. */
+async function objectsRefused(t: Test, refused: readonly FlavourName[]): Promise<string> {
+  const folder = t.testdir({});
+  for (const { name } of FLAVOURS) {
+    const built = join('build/bpf', name, 'ctnat.bpf.o');
+    const bytes = readFileSync(built);
+    if (refused.includes(name)) {
+      const section = findSection(parseElf(bytes), 'tc');
+      t.ok(section);
+      const READ_R9 = [0xbf, 0x90, 0, 0, 0, 0, 0, 0]; // r0 = r9
+      section!.data.set(READ_R9); // a view of the bytes
+    }
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, 'ctnat.bpf.o'), bytes);
+  }
+  return folder;
+}
+
+t.test(
+  'a flavour that the verifier refuses: the next older one is loaded, and it is said',
+  only,
+  async (t) => {
+    const { topology, clients, server, router } = await network(t);
+    const ctnat = ctnatFor(topology);
+    const best = bestFlavour((name) => feature(name).available);
+    if (best === FLAVOURS[0].name) return void t.pass('this kernel has features for the oldest flavour only');
+    const older = FLAVOURS[FLAVOURS.findIndex(({ name }) => name === best) - 1]!.name;
+    const old = new Without(ctnat, ['env', `CTNAT_BPF_OBJECTS=${await objectsRefused(t, [best])}`]);
+    const said = new RegExp(`flavour ${best}, .* the program ct_ingress \\(R9 !read_ok\\): .* ${older}`);
+
+    const attached = await old.run('attach', ...router.lan);
+    t.equal(attached.status, 0, attached.stderr);
+    t.match(attached.stderr, said);
+    await old.done(t, 'attach', router.wan, '--masquerade');
+    const { features, missing } = await old.json<Status>(t, 'status');
+    t.equal(features.flavour, older);
+    t.equal(features[`flavour-${best}`], false);
+    t.match(missing[0], { name: `flavour-${best}`, instead: new RegExp(older) });
+    t.match(await old.done(t, 'status'), new RegExp(`NOT HERE[^]*flavour-${best} .*ct_ingress`));
+    await carriesTraffic(t, clients, server, router.ipv4);
+    await old.done(t, 'detach', '--all', '--purge');
+
+    const config = await ctnat.writeConfig(gatewayConfig(topology));
+    t.match(await old.done(t, 'apply', config), said, 'apply says it as well');
+    await old.done(t, 'detach', '--all', '--purge');
+
+    const forced = await new Without(ctnat, [...old.prefix, `CTNAT_FLAVOUR=${best}`]).run(
+      'attach',
+      router.wan,
+    );
+    t.equal(forced.status, 1, 'what is asked for by name is not replaced');
+    t.match(forced.stderr, /ct_ingress.*R9 !read_ok/);
+    t.notOk(existsSync(ctnat.pinPath), 'nothing is pinned');
+
+    const none = await objectsRefused(
+      t,
+      FLAVOURS.map(({ name }) => name),
+    );
+    const refused = await new Without(ctnat, ['env', `CTNAT_BPF_OBJECTS=${none}`]).run('attach', router.wan);
+    t.equal(refused.status, 1);
+    t.match(refused.stderr, /ct_ingress/);
+    t.notOk(existsSync(ctnat.pinPath), 'nothing is pinned');
+    t.same(await hookQdiscs(router.ns), []);
   },
 );
 
