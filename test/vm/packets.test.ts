@@ -13,12 +13,15 @@ const SOURCES = new URL('../../../test/prog/', import.meta.url);
 const JIT = '/proc/sys/net/core/bpf_jit_enable';
 /** tables.test.js and editor.test.js load the tables their own way and run by themselves; the flood takes an emulated machine an hour. */
 const APART = ['tables', 'editor', 'flood'];
+/** What `test/vm/run --ci` runs, where minutes count. */
+const CORE = ['icmp-error', 'masquerade', 'port-forward', 'tcp'];
 
 /** Those whose source is gone are leftovers of an earlier build. */
 function files(): string[] {
   return readdirSync(fileURLToPath(COMPILED))
     .filter((name) => name.endsWith('.test.js'))
     .map((name) => name.replace('.test.js', ''))
+    .filter((name) => !process.env.VM_CORE || CORE.includes(name))
     .filter((name) => !APART.includes(name) && existsSync(new URL(`${name}.test.ts`, SOURCES)))
     .sort();
 }

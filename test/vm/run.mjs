@@ -16,11 +16,11 @@ const HELP = `usage: test/vm/run [option...] [KERNEL...]
 
 Runs the tests in virtual machines, on all kernels of test/vm/kernels.json or those named.
 
-  --ci             only the oldest and the newest of Debian's kernels
+  --ci             only the oldest and the newest of Debian's kernels, and of the tests the core
   --match REGEXP   only test files whose path matches
   --debian         Debian's kernels too, where VMTEST_KERNEL names others
   --jobs N         so many machines at a time (default: one for each processor, at most 4)
-  --limit SECONDS  for each machine (default 1500 emulated, 600 with KVM)
+  --limit SECONDS  for each machine (default 3000 emulated, 600 with KVM)
   --update         fetch the newest kernels, also where there are some
   --record         write the results into the table of docs/kernels.md
   --help
@@ -123,6 +123,7 @@ async function runTarget(target, settings) {
 async function main() {
   const given = options();
   if (given.values.help) return void console.log(HELP);
+  if (given.values.record && (given.values.ci || given.values.match)) fail('--record wants all tests: leave out --ci and --match', 2);
   let planned;
   try {
     if (given.values.match) new RegExp(given.values.match);
@@ -130,6 +131,7 @@ async function main() {
   } catch (error) {
     fail(error.message, 2);
   }
+  if (given.values.ci) process.env.VM_CORE = '1';
   if (given.values.match) process.env.VM_MATCH = given.values.match;
   const files = testFiles(given.values.match ? new RegExp(given.values.match) : undefined);
   if (files.length === 0) fail('there is no compiled test file to run: `make build` makes them');
@@ -141,7 +143,7 @@ async function main() {
   await compileObjects();
   takeSnapshot();
 
-  const limitSeconds = Number(given.values.limit ?? (accel === 'kvm' ? 600 : 1500));
+  const limitSeconds = Number(given.values.limit ?? (accel === 'kvm' ? 600 : 3000));
   let interrupted = false;
   const interrupt = (cause) => {
     interrupted = true;
