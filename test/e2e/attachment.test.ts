@@ -55,7 +55,9 @@ t.test('without TCX it attaches by clsact, and purge removes the qdiscs that it 
   t.equal((await run(elsewhere(ctnat, 'detach', '--all', '--purge'))).status, 0);
 
   t.same(await hookQdiscs(router.ns), [`${router.lan[0]} clsact`], 'the qdisc that was there before stays');
-  t.same(await survivors(objects), { maps: [], programs: [], links: [] });
+  await until('programs, maps and links are gone', async () =>
+    Object.values(await survivors(objects)).every((ids) => ids.length === 0),
+  );
 });
 
 t.test('an attach that fails halfway leaves nothing attached and nothing loaded', only, async (t) => {

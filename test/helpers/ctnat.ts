@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Flow, Mapping } from './flow.js';
 import type { Forward, GatewayOptions, Nat } from './nat.js';
-import { Daemon, type RunOptions, type RunResult, run } from './process.js';
+import { Daemon, failure, type RunOptions, type RunResult, run } from './process.js';
+import type { Resident } from './resident.js';
 import type { Topology } from './topology.js';
 
 /** The command: CTNAT_BIN, or what the build made. */
@@ -34,23 +35,31 @@ export interface Metric {
 export class Ctnat implements Nat {
   /** The runner of the tests knows this name and removes what a killed test leaves. */
   readonly pinPath = `/sys/fs/bpf/ctn${process.pid}-${++count}`;
+  /** Runs the commands instead of a process each, while there is one. */
+  resident: Resident | undefined;
 
   constructor(readonly topology: Topology) {
     topology.router.ns.teardown.defer(`ctnat at ${this.pinPath}`, async () => {
-      if (existsSync(this.pinPath)) await this.run(['detach', '--all', '--purge'], { mayFail: true });
+      if (existsSync(this.pinPath)) await run(this.argv(['detach', '--all', '--purge']), { mayFail: true });
       await rm(this.pinPath, { recursive: true, force: true });
     });
   }
 
   /** The whole command line for a command, with this instance's namespace and pins. */
   argv(args: readonly string[]): string[] {
-    const mode = MODE && args[0] === 'attach' && !args.includes('--mode') ? ['--mode', MODE] : [];
-    const netns = this.topology.router.ns.path;
-    return [...CTNAT_COMMAND, '--netns', netns, '--pin-path', this.pinPath, ...args, ...mode];
+    return [...CTNAT_COMMAND, ...this.#words(args)];
   }
 
-  run(args: readonly string[], options?: RunOptions): Promise<RunResult> {
-    return run(this.argv(args), { limitMs: LIMIT_MS, ...options });
+  #words(args: readonly string[]): string[] {
+    const mode = MODE && args[0] === 'attach' && !args.includes('--mode') ? ['--mode', MODE] : [];
+    return ['--netns', this.topology.router.ns.path, '--pin-path', this.pinPath, ...args, ...mode];
+  }
+
+  async run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    if (!this.resident) return run(this.argv(args), { limitMs: LIMIT_MS, ...options });
+    const result = await this.resident.run(this.#words(args));
+    if (result.status !== 0 && !options.mayFail) throw failure(args, result);
+    return result;
   }
 
   /** Runs a command with -o json and returns what it printed. */

@@ -48,11 +48,18 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
     stdout: Buffer.concat(stdout).toString(),
     stderr: Buffer.concat(stderr).toString(),
   };
-  if (late || (result.status !== 0 && !options.mayFail)) {
-    const how = late ? `took more than ${limitMs} ms` : `exited with status ${result.status}`;
-    throw new Error(`${argv.join(' ')}: ${how}\n${result.stderr}${result.stdout}`.trimEnd());
-  }
+  if (late) throw failure(argv, result, `took more than ${limitMs} ms`);
+  if (result.status !== 0 && !options.mayFail) throw failure(argv, result);
   return result;
+}
+
+/** The error of a command line whose outcome is none to go on with. */
+export function failure(
+  argv: readonly string[],
+  { status, stdout, stderr }: RunResult,
+  how = `exited with status ${status}`,
+): Error {
+  return new Error(`${argv.join(' ')}: ${how}\n${stderr}${stdout}`.trimEnd());
 }
 
 /** A program in the background. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // A gateway's whole life on this kernel: attach, real traffic, every command, detach. One network and one attach
-// for all of it, because loading takes an emulated machine long. Tells the facts for docs/kernels.md.
+// for all of it, because loading takes an emulated machine long; and after the first commands, which are processes of
+// their own as a user's are, one process for the others, because so does starting one. Tells the facts for docs/kernels.md.
 
 import { existsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -13,6 +14,7 @@ import { flowsOf, wireTuples } from '../helpers/flow.js';
 import { hookQdiscs, kernelObjects, pins, survivors } from '../helpers/kernel-objects.js';
 import { ctnatFor } from '../helpers/nat.js';
 import { type RunResult, run } from '../helpers/process.js';
+import { Resident } from '../helpers/resident.js';
 import { HTTP_PORT, network, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { slowly, until } from '../helpers/wait.js';
 
@@ -47,6 +49,10 @@ t.test('attach loads the datapath and says by which hooks', async (t) => {
   );
   t.ok(programs.length > 0);
   t.comment(`vm: ${JSON.stringify({ flavour: features.flavour, hooks, instructions, loadMs })}`);
+  // a flow is not to expire while commands run that take this machine seconds each
+  await ctnat.run(['timeouts', 'set', 'udp.timeout', '3600s']);
+  ctnat.resident = Resident.start(router.ns.teardown);
+  await ctnat.run(['timeouts', 'set', 'udp.stream', '3600s']);
 });
 
 t.test('UDP: two clients with the same port are told apart outside', async (t) => {
@@ -210,6 +216,8 @@ t.test('detach leaves no program, map, link, qdisc or pin', async (t) => {
   const objects = await kernelObjects(ctnat);
   t.ok(objects.maps.length > 0 && objects.programs.length > 0, 'there was something to remove');
 
+  await ctnat.resident?.stop();
+  ctnat.resident = undefined;
   await ctnat.run(['detach', '--all', '--purge']);
 
   // The kernel frees maps and programs when their last user is gone, a moment after the command has ended.
