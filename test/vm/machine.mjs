@@ -10,7 +10,7 @@ const GRACE_MS = 15_000; // for vmtest to see that its machine is gone, and clea
 const QUIET_MS = 60_000; // without a line for so long, say that it goes on
 
 /** What the guest may know of the environment. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'VM_SLOW', 'VM_MATCH', 'VM_CORE', 'VM_NICE', 'CTNAT_FLAVOURS', 'CLANG', 'RUST_LOG'];
+const PASSED_ON = ['PATH', 'HOME', 'LANG', 'VM_SLOW', 'VM_MATCH', 'VM_CORE', 'VM_MORE', 'VM_NICE', 'CTNAT_FLAVOURS', 'CLANG', 'RUST_LOG'];
 
 /**
  * @typedef {object} Outcome

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Every packet table of test/prog, in one process with the datapath loaded once: on an emulated machine a load takes
+// The packet tables of test/prog, in one process with the datapath loaded once: on an emulated machine a load takes
 // longer than most files. With compiled programs where the kernel starts out by interpreting them: the gateway's test
 // has them as the kernel starts out.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,18 +11,24 @@ import { entitle } from '../helpers/datapath/table.js';
 const COMPILED = new URL('../prog/', import.meta.url);
 const SOURCES = new URL('../../../test/prog/', import.meta.url);
 const JIT = '/proc/sys/net/core/bpf_jit_enable';
-/** tables.test.js and editor.test.js load the tables their own way and run by themselves; the flood takes an emulated machine an hour. */
-const APART = ['tables', 'editor', 'flood'];
-/** What `test/vm/run --ci` runs, where minutes count. */
-const CORE = ['icmp-error', 'masquerade', 'port-forward', 'tcp'];
+/** These load the tables their own way, and run by themselves. */
+const APART = ['tables', 'editor'];
+/** Random sequences, many rounds: the same on every kernel, and minutes to hours in an emulated machine. */
+const LONG = ['allocator', 'fast', 'flood', 'fuzz', 'race'];
+/** Minutes each; `test/vm/run --more` has them. */
+const MORE = ['checksums', 'sweep'];
+/** What `test/vm/run --ci` leaves out besides. */
+const NOT_CORE = ['events', 'lifetime', 'packetdrill', 'protocols'];
 
 /** Those whose source is gone are leftovers of an earlier build. */
 function files(): string[] {
   return readdirSync(fileURLToPath(COMPILED))
     .filter((name) => name.endsWith('.test.js'))
     .map((name) => name.replace('.test.js', ''))
-    .filter((name) => !process.env.VM_CORE || CORE.includes(name))
-    .filter((name) => !APART.includes(name) && existsSync(new URL(`${name}.test.ts`, SOURCES)))
+    .filter((name) => !APART.includes(name) && !LONG.includes(name))
+    .filter((name) => process.env.VM_MORE || !MORE.includes(name))
+    .filter((name) => !process.env.VM_CORE || !NOT_CORE.includes(name))
+    .filter((name) => existsSync(new URL(`${name}.test.ts`, SOURCES)))
     .sort();
 }
 

@@ -17,6 +17,7 @@ const HELP = `usage: test/vm/run [option...] [KERNEL...]
 Runs the tests in virtual machines, on all kernels of test/vm/kernels.json or those named.
 
   --ci             only the oldest and the newest of Debian's kernels, and of the tests the core
+  --more           also what takes minutes: sweep and repair of the tables, the flow editor, the loader's own tests
   --match REGEXP   only test files whose path matches
   --debian         Debian's kernels too, where VMTEST_KERNEL names others
   --jobs N         so many machines at a time (default: one for each processor, at most 4)
@@ -49,6 +50,7 @@ function options() {
       allowPositionals: true,
       options: {
         ci: { type: 'boolean', default: false },
+        more: { type: 'boolean', default: false },
         match: { type: 'string' },
         debian: { type: 'boolean', default: false },
         jobs: { type: 'string' },
@@ -120,6 +122,15 @@ async function runTarget(target, settings) {
   return { target, ...outcome };
 }
 
+const completeResults = (outcomes) => outcomes.flatMap(({ results }) => (results?.complete ? [results] : []));
+
+/** What a machine has found is kept as soon as it has: a run that is interrupted is not for nothing. */
+function keep({ target, results }, outcomes, record) {
+  mkdirSync('.vm/results', { recursive: true });
+  writeFileSync(`.vm/results/${target.name}.json`, `${JSON.stringify(results, null, 1)}\n`);
+  if (record) recordResults('docs/kernels.md', completeResults(outcomes));
+}
+
 async function main() {
   const given = options();
   if (given.values.help) return void console.log(HELP);
@@ -132,6 +143,7 @@ async function main() {
     fail(error.message, 2);
   }
   if (given.values.ci) process.env.VM_CORE = '1';
+  if (given.values.more) process.env.VM_MORE = '1';
   if (given.values.match) process.env.VM_MATCH = given.values.match;
   const files = testFiles(given.values.match ? new RegExp(given.values.match) : undefined);
   if (files.length === 0) fail('there is no compiled test file to run: `make build` makes them');
@@ -155,7 +167,9 @@ async function main() {
   const queue = [...planned.targets];
   const worker = async () => {
     for (let target = queue.shift(); target && !interrupted; target = queue.shift()) {
-      outcomes.push(await runTarget(target, { vmtest, limitSeconds }));
+      const outcome = await runTarget(target, { vmtest, limitSeconds });
+      outcomes.push(outcome);
+      if (outcome.results?.complete) keep(outcome, outcomes, given.values.record);
     }
   };
   const jobs = Math.max(1, Number(given.values.jobs) || Math.min(4, availableParallelism()));
@@ -164,11 +178,7 @@ async function main() {
   const hang = given.values.match ? { passed: 0, failed: 0 } : await testHang({ vmtest, say: (line) => console.log(line) });
   await Promise.all(workers);
 
-  mkdirSync('.vm/results', { recursive: true });
-  for (const { target, results } of outcomes) {
-    if (results?.complete) writeFileSync(`.vm/results/${target.name}.json`, `${JSON.stringify(results, null, 1)}\n`);
-  }
-  const complete = outcomes.flatMap(({ results }) => (results?.complete ? [results] : []));
+  const complete = completeResults(outcomes);
   console.log(resultsTable(complete));
   if (given.values.record && complete.length > 0) {
     const kept = recordResults('docs/kernels.md', complete);

@@ -5,11 +5,14 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /**
- * Folders of which every test runs, and files. test/vm first: it says whether anything can work. Its packets.test.js
- * runs the packet tables of test/prog, its gateway.test.js stands for test/e2e: every test there loads the datapath
- * anew, which takes an emulated machine most of a minute.
+ * A folder of which every test runs: its smoke.test.js says whether anything can work, gateway.test.js stands for
+ * test/e2e, where every test loads the datapath anew, which takes an emulated machine most of a minute, and
+ * packets.test.js runs the packet tables of test/prog (with VM_CORE, of --ci, the core of them).
  */
-const PLACES = ['dist/test/vm', 'dist/test/prog/tables.test.js', 'dist/test/prog/editor.test.js', 'loader/dist/test'];
+const PLACES = ['dist/test/vm'];
+
+/** And with --more (VM_MORE): the tables' listing, sweep and repair, the editor of flows, and the loader's own tests. */
+const MORE = ['dist/test/prog/tables.test.js', 'dist/test/prog/editor.test.js', 'loader/dist/test'];
 
 /** Tests of files, text and the compiler: another kernel changes nothing, and clang is slow under emulation. */
 const KERNEL_INDEPENDENT = [
@@ -28,9 +31,6 @@ const KERNEL_INDEPENDENT = [
   'readme',
 ];
 
-/** What runs where minutes count (VM_CORE): a gateway's life, and of the packet tables the core. */
-const CORE = ['dist/test/vm'];
-
 /**
  * The test files, as paths below the repository's root, which is the current folder.
  *
@@ -38,7 +38,7 @@ const CORE = ['dist/test/vm'];
  * @returns {string[]}
  */
 export function testFiles(match) {
-  const places = process.env.VM_CORE ? CORE : PLACES;
+  const places = [...PLACES, ...(process.env.VM_MORE ? MORE : [])];
   const files = places.flatMap((place) => (place.endsWith('.js') ? [place] : testsIn(place)));
   return files.filter((file) => isCurrent(file) && (!match || match.test(file)));
 }
