@@ -4,6 +4,7 @@
  * at the end, the maps last: a pin path with a maps folder holds everything, whenever the loading process died.
  */
 import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import {
   BpfObject,
@@ -76,11 +77,16 @@ async function loadBest(options: LoadOptions): Promise<Loaded> {
       return { object, flavour, refused };
     } catch (error) {
       object.close();
-      if (!(error instanceof VerifierError) || i === flavours.length - 1) throw error;
+      if (!isRefused(error) || i === flavours.length - 1) throw error;
       refused.push({ flavour, program: error.program, reason: error.summary });
     }
   }
   throw new CtnatError('can not load the programs: there is no flavour of them for this kernel');
+}
+
+/** Not so with EAGAIN: signals kept interrupting the verifier (it has looked at nothing, and libbpf has tried again). */
+function isRefused(error: unknown): error is VerifierError {
+  return error instanceof VerifierError && error.errno !== constants.errno.EAGAIN;
 }
 
 /** Each flow has at most three keys (original, reply, and the one between the hooks); nearly all have one or two. */
