@@ -2,7 +2,7 @@
 // A gateway on a kernel that lacks something, by force: each fallback carries traffic, lists, sweeps, and leaves
 // nothing. And kernels that lack what nothing can stand in for: they are refused, untouched.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { feature, findSection, parseElf } from 'libbpf-ts';
 import t, { type Test } from 'tap';
@@ -13,10 +13,12 @@ import { hookQdiscs, kernelObjects, survivors } from '../helpers/kernel-objects.
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
 import { type RunResult, run } from '../helpers/process.js';
 import { network, type SceneHost, UDP_PORT } from '../helpers/scene.js';
-import { until } from '../helpers/wait.js';
+import { slowly, until } from '../helpers/wait.js';
 
 const only = { skip: CTNAT_ONLY };
 const PORT = 40_000;
+/** For a command that compiles, too. */
+const LIMIT_MS = 120_000;
 const NEWER = 'jmp32,global-data,loops,coarse-clock';
 
 interface Status {
@@ -33,7 +35,7 @@ class Without {
   ) {}
 
   run(...args: string[]): Promise<RunResult> {
-    return run([...this.prefix, ...this.ctnat.argv(args)], { mayFail: true });
+    return run([...this.prefix, ...this.ctnat.argv(args)], { mayFail: true, limitMs: LIMIT_MS });
   }
 
   async done(t: Test, ...args: string[]): Promise<string> {
@@ -206,6 +208,35 @@ t.test(
     t.same(await hookQdiscs(router.ns), []);
   },
 );
+
+t.test('a flavour that was not built is compiled on the way, once', only, async (t) => {
+  const { topology, router } = await network(t);
+  t.setTimeout(slowly(2 * LIMIT_MS));
+  const ctnat = ctnatFor(topology);
+  const folder = t.testdir({ objects: {}, cache: {} });
+  const cache = join(folder, 'cache');
+  const env = ['env', `CTNAT_BPF_OBJECTS=${join(folder, 'objects')}`, `CACHE_DIRECTORY=${cache}`];
+
+  const without = await new Without(ctnat, [...env, 'CLANG=/nonexistent/clang']).run('attach', router.wan);
+  t.equal(without.status, 1);
+  t.match(without.stderr, /^ctnat: .*\/nonexistent\/clang[^\n]*\n$/, 'one line');
+  t.notOk(existsSync(ctnat.pinPath), 'nothing is pinned');
+
+  const compiling = new Without(ctnat, [...env, 'CTNAT_FLAVOUR=floor']);
+  await compiling.done(t, 'attach', router.wan);
+  t.equal((await compiling.json<Status>(t, 'status')).features.flavour, 'floor');
+  const made = () =>
+    readdirSync(cache, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.o'))
+      .map((name) => ({ name, mtimeMs: statSync(join(cache, name)).mtimeMs }));
+  const kept = made();
+  t.equal(kept.length, 1);
+  await compiling.done(t, 'detach', '--all', '--purge');
+
+  await compiling.done(t, 'attach', router.wan);
+  t.same(made(), kept, 'it is not compiled again');
+  await compiling.done(t, 'detach', '--all', '--purge');
+});
 
 t.test('a device or a kernel without XDP: the mode is refused by name, tc works', only, async (t) => {
   const { topology, router } = await network(t);

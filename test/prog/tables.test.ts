@@ -262,29 +262,38 @@ subtest('no line mixes two flows of one slot', async (t) => {
 subtest('a sweep never deletes a flow that was prolonged meanwhile', async (t) => {
   if (lacks(t, 'mmap')) return;
   const PROLONGED = 2000;
-  for (let i = 0; i < PROLONGED; i++) tables.put(i, masqueraded(i, { secondsLeft: 0.4 }));
-  for (let i = PROLONGED; i < 2 * PROLONGED; i++) tables.put(i, masqueraded(i, { secondsLeft: 0.4 }));
-  const traffic = await tables.traffic('prolong', 0, PROLONGED);
+  /** Where the other process is kept waiting, its packets are too late for all flows at once: then it is tried again. */
+  const ROUNDS = 10;
+  let late = PROLONGED;
+  for (let round = 0; late === PROLONGED && round < ROUNDS; round++) {
+    tables.clear();
+    // these live until the other process has begun, which cuts their lives short and prolongs them
+    for (let i = 0; i < PROLONGED; i++) tables.put(i, masqueraded(i, { secondsLeft: slowly(60) }));
+    for (let i = PROLONGED; i < 2 * PROLONGED; i++) tables.put(i, masqueraded(i, { secondsLeft: 0.4 }));
+    const traffic = await tables.traffic('prolong', 0, PROLONGED);
 
-  const began = performance.now();
-  let deleted = 0;
-  let sweeps = 0;
-  while (performance.now() - began < 4000 * SLOW) {
-    deleted += sweeper.sweep().maps[0]!.deleted;
-    sweeps++;
-    await elapse(1);
+    const began = performance.now();
+    let deleted = 0;
+    let sweeps = 0;
+    while (performance.now() - began < 4000 * SLOW) {
+      deleted += sweeper.sweep().maps[0]!.deleted;
+      sweeps++;
+      await elapse(1);
+    }
+    const alive = new Set<number>();
+    for (const { slot } of new SlotReader(datapath.maps.flows4.map, 4).used()) alive.add(slot);
+    await traffic.stop();
+
+    const did = JSON.parse(traffic.output.split('\n').at(-2)!) as { prolonged: number; late: number[] };
+    const lost = Array.from({ length: PROLONGED }, (_, i) => i).filter(
+      (i) => !alive.has(i) && !did.late.includes(i),
+    );
+    late = did.late.length;
+    t.same(lost, [], `${did.prolonged} times prolonged, ${late} too late, ${sweeps} sweeps`);
+    t.ok(did.prolonged > 0, 'some were prolonged');
+    t.ok(deleted >= PROLONGED, 'those that nobody prolonged are gone');
   }
-  const alive = new Set<number>();
-  for (const { slot } of new SlotReader(datapath.maps.flows4.map, 4).used()) alive.add(slot);
-  await traffic.stop();
-
-  const did = JSON.parse(traffic.output.split('\n').at(-2)!) as { prolonged: number; late: number[] };
-  const lost = Array.from({ length: PROLONGED }, (_, i) => i).filter(
-    (i) => !alive.has(i) && !did.late.includes(i),
-  );
-  t.same(lost, [], `${did.prolonged} times prolonged, ${did.late.length} too late, ${sweeps} sweeps`);
-  t.ok(did.late.length < PROLONGED, 'not all of them too late');
-  t.ok(deleted >= PROLONGED, 'those that nobody prolonged are gone');
+  t.ok(late < PROLONGED, 'not all of them too late');
 });
 
 subtest('half pairs are found, and repaired by the second pass', (t) => {

@@ -94,12 +94,15 @@ function rewrite(): () => void {
   };
 }
 
-/** Flows get a new deadline shortly after the old one, as by a packet that came just before that. */
+/** Flows are about to end, and then get a new deadline shortly after the old one, as by a packet that came just before. */
 function prolong(): () => void {
   const memory = datapath.maps.flows4.map.mmap();
   const view = memory.view();
   const late = new Set<number>();
   let prolonged = 0;
+  const begun = nowTicks();
+  for (let slot = first; slot < first + count; slot++)
+    view.setUint32(slot * FLOW4.size + FLOW.offset.deadline, (begun + SHORT) >>> 0, true);
   return () => {
     const now = nowTicks();
     for (let slot = first; slot < first + count; slot++) {
