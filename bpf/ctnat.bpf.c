@@ -21,39 +21,46 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("tc")
 int ct_ingress(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, false);
+	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, false, false);
 }
 
 SEC("tc")
 int ct_egress(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, false);
+	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, false, false);
+}
+
+/* Interfaces that forward past the stack (redirect.h); egress is ct_egress. */
+SEC("tc")
+int ct_ingress_redirect(struct __sk_buff *skb)
+{
+	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, false, true);
 }
 
 /* Interfaces without a link header: tun, WireGuard, PPP, IP tunnels. */
 SEC("tc")
 int ct_ingress_ip(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_INGRESS, 0, false);
+	return hook_enter(skb, HOOK_INGRESS, 0, false, false);
 }
 
 SEC("tc")
 int ct_egress_ip(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_EGRESS, 0, false);
+	return hook_enter(skb, HOOK_EGRESS, 0, false, false);
 }
 
 /* Bridges, bonds and VLANs over interfaces that are attached as well: their hooks saw the packet first. */
 SEC("tc")
 int ct_ingress_upper(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, true);
+	return hook_enter(skb, HOOK_INGRESS, ETH_HLEN, true, false);
 }
 
 SEC("tc")
 int ct_egress_upper(struct __sk_buff *skb)
 {
-	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, true);
+	return hook_enter(skb, HOOK_EGRESS, ETH_HLEN, true, false);
 }
 
 #define CALLS(v6, suffix)                                                                                    \

@@ -41,7 +41,7 @@ EXPORT(enum, reason);
 EXPORT(enum, settings_flags);
 EXPORT(enum, sweep_mode);
 EXPORT(enum, tuple_form);
-EXPORT(enum, xdp_port_flags);
+EXPORT(enum, forward_port_flags);
 
 EXPORT(struct, edit_request);
 EXPORT(struct, event);
@@ -67,10 +67,10 @@ EXPORT(struct, tuple4_key);
 EXPORT(struct, tuple6);
 EXPORT(struct, tuple6_key);
 EXPORT(struct, tuple_ref);
-EXPORT(struct, xdp_port);
+EXPORT(struct, forward_port);
 
 EXPORT_CONST(MSS_OF_PATH);
 EXPORT_CONST(NAT_RETRIES_BUCKETS);
 EXPORT_CONST(NAT_RULES_PER_BANK);
 EXPORT_CONST(POOL_ENTRIES_PER_BANK);
-EXPORT_CONST(XDP_PORTS_MAX);
+EXPORT_CONST(FORWARD_PORTS_MAX);

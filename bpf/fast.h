@@ -13,6 +13,8 @@
 #define CTNAT_FAST_H
 
 #include "conntrack.h"
+#include "fast_packet.h"
+#include "redirect.h"
 #include "rewrite_direct.h"
 #include "translate.h"
 #include "verdict.h"
@@ -27,18 +29,6 @@ enum {
 	WORD_TCP_FLAGS = 8, /* header length, flags, window */
 	WORD_UDP_LENGTH = 6,
 	WORD_TCP_OPTIONS = 10,
-};
-
-/* What of a packet the short way needs. */
-struct fast_packet {
-	__u32 saddr;
-	__u32 daddr;
-	__u32 ports;  /* as in memory: the source's low */
-	__u32 length; /* of the IP packet */
-	__u32 proto;
-	struct tcp_ack seg;
-	__u32 tcp_flags;
-	__u32 tos;
 };
 
 /* False: the packet goes the long way. */
@@ -80,10 +70,12 @@ inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packe
 		p->seg.sack = p->seg.ack;
 		p->seg.end = p->seg.seq + left - header; /* neither SYN nor FIN */
 		p->seg.window = bpf_ntohs((__be16)(w[WORD_TCP_FLAGS] >> 16));
+		p->header = header;
 		return true;
 	}
 	if (p->proto != IPPROTO_UDP || p->length < 28)
 		return false;
+	p->header = 8;
 	header = bpf_ntohs((__be16)w[WORD_UDP_LENGTH]);
 	return header >= 8 && header <= left;
 }
@@ -108,7 +100,9 @@ inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p)
 	return high;
 }
 
-inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper)
+/* `redirect`: at ingress, packets that have a way past the stack take it. */
+inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
+		  const bool redirect)
 {
 	__u32 tag = at == HOOK_EGRESS || upper ? skb->tc_index : 0, now = clock_now(), slot, which, timeout;
 	struct settings *s = settings_get();
@@ -117,6 +111,8 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	union fast_key key;
 	struct tuple_ref *ref;
 	struct rewrite_side4 change;
+	struct redirect_way way;
+	bool sends = false;
 	struct flow *f;
 	__u64 high, turned, dir, form, seen;
 	__u16 gen, gains;
@@ -145,6 +141,8 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 			return FAST_NOT;
 		goto done;
 	}
+	if (redirect)
+		sends = redirect_find4(skb, &p, f, gen, dir, now, &way);
 	if (!seen) {
 		if (p.proto == IPPROTO_TCP) {
 			timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);
@@ -161,6 +159,11 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 		dir &= 1;
 		f->packets[dir] += 1;
 		f->bytes[dir] += p.length;
+	}
+	if (redirect && sends) {
+		if (!redirect_rewrite4(skb, &p, &way))
+			goto drop;
+		return redirect_send(skb, f, dir, &way);
 	}
 	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
 		goto done; /* not translated, as the key says already */

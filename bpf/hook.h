@@ -253,16 +253,19 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
  * Where a hook's walk begins: most packets end in the short way (fast.h), the others go on in a program of
  * their own. `l2` is 0 on an interface without a link header.
  */
-inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper)
+inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
+		       const bool redirect)
 {
 	int verdict;
 
+	if (at == HOOK_EGRESS && redirect_has_sent(skb, upper))
+		return VERDICT_PASS; /* and is counted */
 	if (at == HOOK_INGRESS && !upper)
 		skb->tc_index = 0; /* another host's, if it came over a virtual wire */
 	if (!frame_is_ours(skb, at, &verdict))
 		return verdict;
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
-		verdict = fast4(skb, at, l2, upper);
+		verdict = fast4(skb, at, l2, upper, redirect);
 		if (likely(verdict != FAST_NOT))
 			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);

@@ -104,13 +104,21 @@ struct {
 	__type(value, struct iface);
 } ifaces SEC(".maps");
 
-/* Interfaces of XDP mode, whose programs alone read it. */
+/* Interfaces that forward past the stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, XDP_PORTS_MAX);
+	__uint(max_entries, FORWARD_PORTS_MAX);
 	__type(key, __u32);
-	__type(value, struct xdp_port);
-} xdp_ports SEC(".maps");
+	__type(value, struct forward_port);
+} forward_ports SEC(".maps");
+
+/* When a packet to a neighbour went by the stack last; by hash. Two that share one hear of each other's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NEIGHBOURS_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} neighbour_ticks SEC(".maps");
 
 /* Two banks, so that a new set of rules is written beside the live one and taken by one store. */
 struct {

@@ -20,7 +20,8 @@
  */
 enum {
 	TAG_SEEN = 1 << 15,
-	TAG_MIDDLE = 1 << 14, /* look the packet up under KEY_MIDDLE */
+	TAG_MIDDLE = 1 << 14,  /* look the packet up under KEY_MIDDLE */
+	TAG_SENT = TAG_MIDDLE, /* alone: ingress has done everything (redirect.h) */
 	TAG_SLOT_MASK = KEY_MIDDLE_SLOT_MASK,
 };
 

@@ -362,23 +362,33 @@ struct iface {
 
 enum { MSS_OF_PATH = 0xffff }; /* what the path's MTU leaves room for */
 
-/* What the programs at XDP may do with an interface's packets. */
-enum xdp_port_flags {
-	XDP_PORT_NATIVE = 1 << 0,    /* the program runs in the driver, else in the stack (generic) */
-	XDP_PORT_SENDS = 1 << 1,     /* the driver takes packets that another interface's has received */
-	XDP_PORT_RP_LOOSE = 1 << 2,  /* rp_filter: the way back to the source must exist */
-	XDP_PORT_RP_STRICT = 1 << 3, /* ... and lead through this interface */
+/* How the programs may forward an interface's packets past the stack. */
+enum forward_port_flags {
+	FORWARD_PORT_NATIVE = 1 << 0, /* the program at XDP runs in the driver, else in the stack (generic) */
+	FORWARD_PORT_SENDS = 1 << 1,  /* the driver takes packets that another interface's has received */
+	FORWARD_PORT_RP_LOOSE = 1 << 2,	 /* rp_filter: the way back to the source must exist */
+	FORWARD_PORT_RP_STRICT = 1 << 3, /* ... and lead through this interface */
+	FORWARD_PORT_XDP = 1 << 4,	 /* XDP mode: at XDP */
+	FORWARD_PORT_REDIRECT = 1 << 5,	 /* at TC */
 };
 
-/* One interface of XDP mode; index: the low bits of its ifindex. */
-struct xdp_port {
+/* One interface that forwards past the stack; index: the low bits of its ifindex. */
+struct forward_port {
 	__u32 ifindex;
-	__u8 mac[6]; /* a frame to another one is the stack's */
-	__u8 flags;  /* enum xdp_port_flags */
+	__u8 mac[6]; /* at XDP a frame to another one is the stack's */
+	__u8 flags;  /* enum forward_port_flags */
 	__u8 pad;
+	__u32 mtu;
 };
 
-enum { XDP_PORTS_MAX = 4096 }; /* a power of 2 */
+enum { FORWARD_PORTS_MAX = 4096 }; /* a power of 2 */
+
+/*
+ * How long a neighbour may be sent to past the stack before a packet goes there, 8.6 s: the stack doubts a
+ * neighbour that it uses and has not heard of (RFC 4861 section 7.3.3), one that it does not use it never
+ * asks.
+ */
+enum { NEIGHBOUR_TICKS = 512, NEIGHBOURS_MAX = 4096 /* a power of 2 */ };
 
 enum nat_rule_kind {
 	NAT_RULE_NONE,

@@ -8,7 +8,7 @@
 #define CTNAT_XDP_FAST_H
 
 #include "fast.h"
-#include "xdp_route.h"
+#include "route.h"
 
 /* Both sides of a packet's translation, as in memory. */
 struct xdp_change {
@@ -72,7 +72,7 @@ inline_ bool xdp_fast_may_send(struct __sk_buff *skb, const struct fast_packet *
 					bpf_htons(p->proto) + bpf_htons((__u16)(p->length - 20)), check, tcp);
 }
 
-inline_ int xdp_fast4(struct __sk_buff *skb, const struct xdp_port *in)
+inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 {
 	__u32 now = clock_now(), slot, which, timeout;
 	struct settings *s = settings_get();
@@ -117,7 +117,7 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct xdp_port *in)
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		return FAST_NOT;
 	__builtin_memset(&fib, 0, sizeof(fib));
-	fib.family = XDP_AF_INET;
+	fib.family = FIB_AF_INET;
 	fib.l4_protocol = p.proto;
 	fib.sport = p.ports;
 	fib.dport = to.ports >> 16;
@@ -125,7 +125,7 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct xdp_port *in)
 	fib.tos = p.tos;
 	fib.ipv4_src = p.saddr;
 	fib.ipv4_dst = to.daddr;
-	if (!xdp_route(skb, in, &fib, p.saddr, p.daddr, false))
+	if (!route_find(skb, in, &fib, p.saddr, p.daddr, now, FORWARD_PORT_XDP, false))
 		return XDP_PASS;
 	if (p.proto == IPPROTO_TCP) {
 		timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);

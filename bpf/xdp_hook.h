@@ -12,6 +12,14 @@
 
 enum { XDP_IPV4_HEADER = 20, XDP_IPV6_HEADER = 40 };
 
+/* An interface in XDP mode, else NULL. */
+inline_ const struct forward_port *xdp_port(__u32 ifindex)
+{
+	const struct forward_port *port = forward_port(ifindex);
+
+	return port && port->flags & FORWARD_PORT_XDP ? port : NULL;
+}
+
 /* Whether the headers are such that XDP forwards the packet. */
 inline_ bool xdp_may_send(struct __sk_buff *skb, const struct packet *p, const bool v6)
 {
@@ -62,15 +70,15 @@ inline_ bool xdp_clamps(__u32 ifindex)
 
 /* Finds the way to `daddr` and leaves it in the walk. False: the packet is the stack's. */
 inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const __be32 *daddr, __be16 dport,
-			  const bool v6)
+			  __u32 now, const bool v6)
 {
-	const struct xdp_port *in = xdp_port(skb->ingress_ifindex);
+	const struct forward_port *in = xdp_port(skb->ingress_ifindex);
 	struct bpf_fib_lookup fib = {};
 	const __u32 *word;
 
 	if (!in)
 		return false;
-	fib.family = v6 ? XDP_AF_INET6 : XDP_AF_INET;
+	fib.family = v6 ? FIB_AF_INET6 : FIB_AF_INET;
 	fib.l4_protocol = p->proto;
 	fib.sport = p->tuple.sport;
 	fib.dport = dport;
@@ -87,7 +95,7 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 		fib.ipv4_src = p->tuple.saddr[0];
 		fib.ipv4_dst = daddr[0];
 	}
-	if (!xdp_route(skb, in, &fib, p->tuple.saddr[0], p->tuple.daddr[0], v6))
+	if (!route_find(skb, in, &fib, p->tuple.saddr[0], p->tuple.daddr[0], now, FORWARD_PORT_XDP, v6))
 		return false;
 	if (p->tcp_flags & TCP_SYN && (xdp_clamps(skb->ingress_ifindex) || xdp_clamps(fib.ifindex)))
 		return false;
@@ -101,7 +109,7 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 /* A packet of no flow; the walk says by which interface it leaves. */
 inline_ int xdp_miss(struct __sk_buff *skb, const struct packet *p, const struct settings *s, const bool v6)
 {
-	if (!xdp_find_way(skb, p, p->tuple.daddr, p->tuple.dport, v6))
+	if (!xdp_find_way(skb, p, p->tuple.daddr, p->tuple.dport, clock_now(), v6))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, true);
 	hop_go(skb, s->rule_count ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
@@ -151,7 +159,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 		return XDP_PASS;
 	blur(dir, s->zero);
 	flow_tuple(f, dir == CT_DIR_ORIGINAL ? CT_DIR_REPLY : CT_DIR_ORIGINAL, &other, v6);
-	found = xdp_find_way(skb, &p, other.saddr, other.sport, v6);
+	found = xdp_find_way(skb, &p, other.saddr, other.sport, now, v6);
 	blur(found, s->zero);
 	if (!found)
 		return XDP_PASS;
@@ -210,7 +218,7 @@ inline_ int xdp_refuse(struct __sk_buff *skb, const bool v6)
 inline_ int xdp_enter(struct xdp_md *context)
 {
 	struct xdp_packet packet, *skb = &packet;
-	const struct xdp_port *in;
+	const struct forward_port *in;
 	const __u16 *type;
 	bool v6;
 	int verdict;

@@ -5,7 +5,7 @@
  * each program, where the compiler takes it apart; what is to outlive a tail call is in struct xdp_walk.
  *
  * What XDP has no helper for is done on the packet's memory. There is nobody else who would have to know: no
- * sum stands beside the packet, and one that the device is to fill in is not let in (xdp_route.h).
+ * sum stands beside the packet, and one that the device is to fill in is not let in (route.h).
  */
 #ifndef CTNAT_XDP_PACKET_H
 #define CTNAT_XDP_PACKET_H

@@ -5,6 +5,7 @@ import { currentNetnsInode, isBpffs, listLinks, withNetns } from 'libbpf-ts';
 import { Change } from './change.js';
 import { Datapath } from './datapath.js';
 import { CtnatError } from './errors.js';
+import { closePort } from './forward-port.js';
 import { Hooks } from './hooks.js';
 import { Ledger } from './ledger.js';
 import { withChangeLock } from './lock.js';
@@ -13,7 +14,6 @@ import { requireCapabilities } from './privileges.js';
 import { purge } from './purge.js';
 import { writeRules } from './rule-bank.js';
 import type { State } from './state.js';
-import { closePort } from './xdp-port.js';
 
 /** See Product.detach(). */
 export async function detach(

@@ -33,7 +33,13 @@ import type { Undo } from './undo.js';
 
 export const DIRECTIONS = ['ingress', 'egress'] as const satisfies readonly Direction[];
 
-const SUFFIXES: Readonly<Record<HookVariant, string>> = { ethernet: '', ip: '_ip', upper: '_upper' };
+/** Of a program's name after its direction. */
+const SUFFIXES: Readonly<Record<HookVariant, Readonly<Record<Direction, string>>>> = {
+  ethernet: { ingress: '', egress: '' },
+  ip: { ingress: '_ip', egress: '_ip' },
+  upper: { ingress: '_upper', egress: '_upper' },
+  redirect: { ingress: '_redirect', egress: '' },
+};
 
 /** Tells a reader of `tc filter show` whose the filter is: nothing depends on it. */
 const HANDLE = 0xc7a7;
@@ -165,7 +171,7 @@ export class Hooks {
   }
 
   #program(variant: HookVariant, direction: Direction): BpfProgram {
-    return this.#pinnedProgram(`ct_${direction}${SUFFIXES[variant]}`);
+    return this.#pinnedProgram(`ct_${direction}${SUFFIXES[variant][direction]}`);
   }
 
   #pinnedProgram(name: string): BpfProgram {

@@ -28,6 +28,8 @@ export interface InterfaceOptions {
   readonly ports?: PortRange;
   /** The greatest MSS that SYNs crossing the interface may announce: a number, or what the path leaves room for. */
   readonly mss?: MssLimit;
+  /** Whether established flows skip the stack at TC, where nothing but ctnat has to see them. */
+  readonly redirect?: boolean;
 }
 
 /** See InterfaceOptions.mss. */

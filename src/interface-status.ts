@@ -5,7 +5,7 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping, mss, xdp, why }: Attachment,
+  { name, ifindex, masquerade, mapping, mss, xdp, redirects, why }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
@@ -17,5 +17,6 @@ export function interfaceStatus(
     masquerade,
     mapping,
     mss: mss ?? null,
+    redirect: redirects ?? false,
   };
 }

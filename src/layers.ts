@@ -2,8 +2,11 @@
 /** Which of the hook programs an interface needs: by its link header, and by what lies below it. */
 import type { Link } from 'libbpf-ts';
 
-/** `ip`: packets begin with the IP header. `upper`: an attached interface below it has seen the packets already. */
-export type HookVariant = 'ethernet' | 'ip' | 'upper';
+/**
+ * `ip`: packets begin with the IP header. `upper`: an attached interface below it has seen the packets already.
+ * `redirect`: as `ethernet`, and established flows skip the stack.
+ */
+export type HookVariant = 'ethernet' | 'ip' | 'upper' | 'redirect';
 
 /** ARPHRD_*: those whose packets begin with an Ethernet header. */
 const ARPHRD_ETHER = 1;
@@ -15,11 +18,27 @@ const ARPHRD_LOOPBACK = 772;
  */
 const SHARES_PACKETS: ReadonlySet<string> = new Set(['macvlan', 'macvtap', 'ipvlan', 'ipvtap']);
 
-/** The variant of one interface, given all links and the attached ones among them by ifindex. */
-export function hookVariant(link: Link, links: readonly Link[], attached: ReadonlySet<number>): HookVariant {
+/**
+ * The variant of one interface, given all links and the attached ones among them by ifindex.
+ * @param redirect whether established flows are to skip the stack, where they can
+ */
+export function hookVariant(
+  link: Link,
+  links: readonly Link[],
+  attached: ReadonlySet<number>,
+  redirect = false,
+): HookVariant {
   if (link.type !== ARPHRD_ETHER && link.type !== ARPHRD_LOOPBACK) return 'ip';
-  return isAbove(link, links, attached, new Set()) ? 'upper' : 'ethernet';
+  if (isAbove(link, links, attached, new Set())) return 'upper';
+  return redirect && link.type === ARPHRD_ETHER ? 'redirect' : 'ethernet';
 }
+
+/** Why an interface of this variant does not redirect, as it follows "because". */
+export const NO_REDIRECT: Readonly<Partial<Record<HookVariant, string>>> = {
+  ip: 'packets without an Ethernet header are not redirected',
+  upper: 'an attached interface below it sees its packets first',
+  ethernet: 'what the host sends to itself is not forwarded',
+};
 
 /** Whether an attached interface lies below, directly or deeper. */
 function isAbove(

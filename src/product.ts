@@ -43,6 +43,8 @@ export interface InterfaceStatus {
   readonly mapping: MappingModes;
   /** The greatest MSS that SYNs may announce; null: any. */
   readonly mss: MssLimit | null;
+  /** Whether established flows skip the stack at TC. */
+  readonly redirect: boolean;
 }
 
 export interface MapStatus {

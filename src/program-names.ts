@@ -3,6 +3,7 @@
 export const PROGRAM_NAMES = [
   'ct_ingress',
   'ct_egress',
+  'ct_ingress_redirect',
   'ct_ingress_ip',
   'ct_egress_ip',
   'ct_ingress_upper',

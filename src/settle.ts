@@ -8,10 +8,11 @@ import type { Link } from 'libbpf-ts';
 import type { Datapath } from './datapath.js';
 import { errorLine } from './errors.js';
 import { settleExempt } from './exempt.js';
+import { closePort, openPort } from './forward-port.js';
 import { type Iface, ifaceCodec } from './generated/layouts.gen.js';
 import type { Hooks } from './hooks.js';
 import { ifaceEntry } from './iface-entry.js';
-import { hookVariant } from './layers.js';
+import { hookVariant, NO_REDIRECT } from './layers.js';
 import type { Ledger } from './ledger.js';
 import { isXdpLoaded } from './load-xdp.js';
 import type { Network } from './network.js';
@@ -22,7 +23,6 @@ import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
 import { modeOf } from './xdp-mode.js';
-import { closePort, openPort } from './xdp-port.js';
 
 export interface Workplace {
   readonly datapath: Datapath;
@@ -147,12 +147,15 @@ function settleHooks(place: Workplace, before: State, wanted: State, undo: Undo)
   const interfaces = wanted.interfaces.map((attachment) => {
     const link = present.get(attachment.ifindex)?.link;
     if (!link) return attachment;
-    const variant = hookVariant(link, place.network.links, attached);
+    const variant = hookVariant(link, place.network.links, attached, attachment.redirect);
+    const redirects = variant === 'redirect';
     const made = place.hooks.attach(link.ifindex, attachment.hook, variant, undo);
     const earlier = before.interfaces.find(({ ifindex }) => ifindex === link.ifindex);
-    const { xdp: _xdp, why: _why, ...rest } = attachment;
-    const mode = settleXdp(place, attachment, link, wanted, undo);
-    return { ...rest, ...mode, madeQdisc: made || (earlier?.madeQdisc ?? false) };
+    const { xdp: _xdp, why: _why, redirects: _redirects, ...rest } = attachment;
+    const mode = settleXdp(place, { ...rest, redirects }, link, wanted, undo);
+    const why = attachment.redirect ? (mode.why ?? NO_REDIRECT[variant]) : mode.why;
+    const how = { ...mode, ...(why !== undefined && { why }), ...(redirects && { redirects }) };
+    return { ...rest, ...how, madeQdisc: made || (earlier?.madeQdisc ?? false) };
   });
   const netns = interfaces.length === 0 ? 0 : place.network.netns;
   return { ...wanted, netns, interfaces };
@@ -167,8 +170,10 @@ function settleXdp(
   undo: Undo,
 ): Pick<Attachment, 'xdp' | 'why'> {
   const { runs, why } = modeOf(attachment, link, { links, flavour, hooks });
+  const { redirects } = attachment;
   const without = (reason?: string) => {
-    closePort(datapath, link.ifindex, undo);
+    if (redirects) openPort(datapath, link, { redirects }, undo);
+    else closePort(datapath, link.ifindex, undo);
     if (hooks.xdpProgramOn(link.ifindex) !== undefined) {
       hooks.detachXdp(link.ifindex);
       undo.push(() => hooks.attachXdp(link.ifindex, true, undo));
@@ -179,7 +184,7 @@ function settleXdp(
   if (!isXdpLoaded(datapath.pinPath)) return without('the programs of XDP mode are not loaded');
   try {
     const xdp = hooks.attachXdp(link.ifindex, attachment.mode === 'xdp', undo);
-    openPort(datapath, link, xdp, undo);
+    openPort(datapath, link, { xdp, redirects }, undo);
     return { xdp, ...(why !== undefined && { why }) };
   } catch (error) {
     if (attachment.mode === 'xdp') throw error;
@@ -201,7 +206,12 @@ function removeOthers(place: Workplace, before: State, wanted: State, undo: Undo
     undo.push(() => {
       if (entry) datapath.maps.ifaces.set(ifindex, entry);
       if (was)
-        hooks.attach(ifindex, was.attachment.hook, hookVariant(was.link, network.links, oldIndexes), undo);
+        hooks.attach(
+          ifindex,
+          was.attachment.hook,
+          hookVariant(was.link, network.links, oldIndexes, was.attachment.redirect),
+          undo,
+        );
     });
     const isThere = network.links.some((link) => link.ifindex === ifindex);
     closePort(datapath, ifindex, undo);

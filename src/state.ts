@@ -21,6 +21,8 @@ export interface Attachment extends InterfaceConfig {
   readonly madeQdisc: boolean;
   /** In XDP mode: where its program runs. */
   readonly xdp?: XdpMode;
+  /** Whether its established flows skip the stack at TC. */
+  readonly redirects?: boolean;
   /** Why it is in that mode, where that was not asked for. */
   readonly why?: string;
 }

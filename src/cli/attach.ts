@@ -24,20 +24,28 @@ export const attach: CommandFunction = async (context) => {
 
 const MASQUERADE: Readonly<Record<string, Masquerade>> = { '4': 4, '6': 6, all: 'all' };
 
-function interfaceOptions({ masquerade, mode, mapping, ports, mss }: OptionValues): InterfaceOptions {
+function interfaceOptions({
+  masquerade,
+  mode,
+  mapping,
+  ports,
+  mss,
+  redirect,
+}: OptionValues): InterfaceOptions {
   return {
     masquerade: MASQUERADE[String(masquerade)] ?? DEFAULT_INTERFACE.masquerade,
     mode: (mode as AttachMode | undefined) ?? DEFAULT_INTERFACE.mode,
     mapping: mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode),
     ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
     ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
+    ...(redirect === true && { redirect: true }),
   };
 }
 
-function attachedText({ name, mode, why, hooks, masquerade, mapping }: InterfaceStatus): string {
+function attachedText({ name, mode, redirect, why, hooks, masquerade, mapping }: InterfaceStatus): string {
   const because = why === undefined ? '' : ` because ${why}`;
   return (
-    `${name}: attached by ${mode}${because} (${hooks.join(', ')}), ` +
+    `${name}: attached by ${mode}${redirect ? ' with redirect' : ''}${because} (${hooks.join(', ')}), ` +
     `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}\n`
   );
 }

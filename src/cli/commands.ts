@@ -39,6 +39,10 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
           'greatest MSS that SYNs may announce: a number, or pmtu for what the path leaves room for',
         kind: 'none',
       },
+      {
+        flags: '--redirect',
+        description: 'established flows skip the stack at TC: faster, but no firewall of the host sees them',
+      },
     ],
     hasOutput: true,
     details:
@@ -48,7 +52,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
       ['ctnat attach eth0 --masquerade', 'a gateway: what leaves eth0 gets its IPv4 address'],
       ['ctnat attach eth0 --masquerade=all --mapping eim', 'both families, one mapping for all remotes'],
       ['ctnat attach ppp0 --masquerade --mss pmtu', 'a line with a smaller MTU than the inside has'],
-      ['ctnat attach lan0 lan1', 'track without translation'],
+      ['ctnat attach lan0 lan1 --redirect', 'track without translation, past the stack'],
     ],
     load: async () => (await import('./attach.js')).attach,
   },

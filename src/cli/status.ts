@@ -43,10 +43,10 @@ function fullText({ tableFullDrops }: Status): string {
 function interfaceTable({ interfaces }: Status, colour: boolean): string {
   if (interfaces.length === 0) return 'no interface is attached\n';
   const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'MSS'];
-  const rows = interfaces.map(({ name, ifindex, mode, hooks, masquerade, mapping, mss }) => [
+  const rows = interfaces.map(({ name, ifindex, mode, redirect, hooks, masquerade, mapping, mss }) => [
     name,
     ifindex,
-    mode,
+    redirect ? `${mode}+redirect` : mode,
     hooks.join(','),
     masqueradeText(masquerade),
     mappingText(mapping),

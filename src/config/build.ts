@@ -93,6 +93,7 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
         typeof mapping === 'string' ? mappingForAll(mapping) : { ...DEFAULT_INTERFACE.mapping, ...mapping },
       ...(ports && { ports }),
       ...(each.mss !== undefined && { mss: each.mss }),
+      ...(each.redirect && { redirect: true }),
     };
   });
 }

@@ -12,6 +12,7 @@ export interface FileInterface {
   mapping?: MappingMode | Partial<MappingModes>;
   ports?: (number | string)[];
   mss?: number | 'pmtu';
+  redirect?: boolean;
 }
 
 export interface FileRule {

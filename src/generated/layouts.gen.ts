@@ -48,6 +48,9 @@ function zero(view: DataView, offset: number, size: number): void {
   for (let i = 0; i < size; i++) view.setUint8(offset + i, 0);
 }
 
+/** a power of 2 (C: FORWARD_PORTS_MAX) */
+export const FORWARD_PORTS_MAX = 4096;
+
 /** what the path's MTU leaves room for (C: MSS_OF_PATH) */
 export const MSS_OF_PATH = 65535;
 
@@ -59,9 +62,6 @@ export const NAT_RULES_PER_BANK = 256;
 
 /** C: POOL_ENTRIES_PER_BANK. */
 export const POOL_ENTRIES_PER_BANK = 8192;
-
-/** a power of 2 (C: XDP_PORTS_MAX) */
-export const XDP_PORTS_MAX = 4096;
 
 /** Index into the calls map; + 1 for IPv6. (C: enum call) */
 export const Call = {
@@ -405,6 +405,24 @@ export const FlowFlags = {
 
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags];
 
+/** How the programs may forward an interface's packets past the stack. (C: enum forward_port_flags) */
+export const ForwardPortFlags = {
+  /** the program at XDP runs in the driver, else in the stack (generic) (C: FORWARD_PORT_NATIVE) */
+  NATIVE: 1,
+  /** the driver takes packets that another interface's has received (C: FORWARD_PORT_SENDS) */
+  SENDS: 2,
+  /** rp_filter: the way back to the source must exist (C: FORWARD_PORT_RP_LOOSE) */
+  RP_LOOSE: 4,
+  /** ... and lead through this interface (C: FORWARD_PORT_RP_STRICT) */
+  RP_STRICT: 8,
+  /** XDP mode: at XDP (C: FORWARD_PORT_XDP) */
+  XDP: 16,
+  /** at TC (C: FORWARD_PORT_REDIRECT) */
+  REDIRECT: 32,
+} as const;
+
+export type ForwardPortFlags = (typeof ForwardPortFlags)[keyof typeof ForwardPortFlags];
+
 /** Hook directions in the metrics map: index = reason * 2 + direction. (C: enum hook_dir) */
 export const HookDir = {
   /** C: HOOK_INGRESS. */
@@ -666,20 +684,6 @@ export const TupleForm = {
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
-
-/** What the programs at XDP may do with an interface's packets. (C: enum xdp_port_flags) */
-export const XdpPortFlags = {
-  /** the program runs in the driver, else in the stack (generic) (C: XDP_PORT_NATIVE) */
-  NATIVE: 1,
-  /** the driver takes packets that another interface's has received (C: XDP_PORT_SENDS) */
-  SENDS: 2,
-  /** rp_filter: the way back to the source must exist (C: XDP_PORT_RP_LOOSE) */
-  RP_LOOSE: 4,
-  /** ... and lead through this interface (C: XDP_PORT_RP_STRICT) */
-  RP_STRICT: 8,
-} as const;
-
-export type XdpPortFlags = (typeof XdpPortFlags)[keyof typeof XdpPortFlags];
 
 /** The tick of the present timer tick, which most packets find here (bpf/clock.h). (C: struct clock_tick, 8 bytes) */
 export interface ClockTick {
@@ -1506,6 +1510,63 @@ export const flow6Codec: Codec<Flow6> = {
     fixed(value.tuple, 2, 'flow6.tuple').forEach((item, i) => {
       tuple6Codec.write(view, o + 112 + i * 36, item);
     });
+  },
+};
+
+/**
+ * One interface that forwards past the stack; index: the low bits of its ifindex.
+ *
+ * C: struct forward_port, 16 bytes.
+ */
+export interface ForwardPort {
+  /** C: ifindex: u32 at 0. */
+  ifindex: number;
+  /** at XDP a frame to another one is the stack's (C: mac: u8[6] at 4) */
+  mac: number[];
+  /** enum forward_port_flags (C: flags: u8 at 10) */
+  flags: number;
+  /** C: mtu: u32 at 12. */
+  mtu: number;
+}
+
+/** Where the fields of struct forward_port are, for code that reads bytes in place. */
+export const FORWARD_PORT = {
+  size: 16,
+  offset: {
+    ifindex: 0,
+    mac: 4,
+    flags: 10,
+    mtu: 12,
+  },
+} as const;
+
+export const forwardPortLayout: StructShape = {
+  name: 'forward_port',
+  size: 16,
+  fields: [
+    { name: 'ifindex', offset: 0, type: 'u32' },
+    { name: 'mac', offset: 4, type: 'u8[6]' },
+    { name: 'flags', offset: 10, type: 'u8' },
+    { name: 'mtu', offset: 12, type: 'u32' },
+  ],
+};
+
+export const forwardPortCodec: Codec<ForwardPort> = {
+  size: 16,
+  read: (view, o) => ({
+    ifindex: view.getUint32(o, LE),
+    mac: [view.getUint8(o + 4), view.getUint8(o + 5), view.getUint8(o + 6), view.getUint8(o + 7), view.getUint8(o + 8), view.getUint8(o + 9)],
+    flags: view.getUint8(o + 10),
+    mtu: view.getUint32(o + 12, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.ifindex, 0, 4294967295, 'forward_port.ifindex'), LE);
+    fixed(value.mac, 6, 'forward_port.mac').forEach((item, i) => {
+      view.setUint8(o + 4 + i * 1, whole(item, 0, 255, 'forward_port.mac'));
+    });
+    view.setUint8(o + 10, whole(value.flags, 0, 255, 'forward_port.flags'));
+    view.setUint32(o + 12, whole(value.mtu, 0, 4294967295, 'forward_port.mtu'), LE);
+    view.setUint8(o + 11, 0);
   },
 };
 
@@ -3061,53 +3122,6 @@ export const tupleRefCodec: Codec<TupleRef> = {
   },
 };
 
-/** One interface of XDP mode; index: the low bits of its ifindex. (C: struct xdp_port, 12 bytes) */
-export interface XdpPort {
-  /** C: ifindex: u32 at 0. */
-  ifindex: number;
-  /** a frame to another one is the stack's (C: mac: u8[6] at 4) */
-  mac: number[];
-  /** enum xdp_port_flags (C: flags: u8 at 10) */
-  flags: number;
-}
-
-/** Where the fields of struct xdp_port are, for code that reads bytes in place. */
-export const XDP_PORT = {
-  size: 12,
-  offset: {
-    ifindex: 0,
-    mac: 4,
-    flags: 10,
-  },
-} as const;
-
-export const xdpPortLayout: StructShape = {
-  name: 'xdp_port',
-  size: 12,
-  fields: [
-    { name: 'ifindex', offset: 0, type: 'u32' },
-    { name: 'mac', offset: 4, type: 'u8[6]' },
-    { name: 'flags', offset: 10, type: 'u8' },
-  ],
-};
-
-export const xdpPortCodec: Codec<XdpPort> = {
-  size: 12,
-  read: (view, o) => ({
-    ifindex: view.getUint32(o, LE),
-    mac: [view.getUint8(o + 4), view.getUint8(o + 5), view.getUint8(o + 6), view.getUint8(o + 7), view.getUint8(o + 8), view.getUint8(o + 9)],
-    flags: view.getUint8(o + 10),
-  }),
-  write(view, o, value) {
-    view.setUint32(o, whole(value.ifindex, 0, 4294967295, 'xdp_port.ifindex'), LE);
-    fixed(value.mac, 6, 'xdp_port.mac').forEach((item, i) => {
-      view.setUint8(o + 4 + i * 1, whole(item, 0, 255, 'xdp_port.mac'));
-    });
-    view.setUint8(o + 10, whole(value.flags, 0, 255, 'xdp_port.flags'));
-    view.setUint8(o + 11, 0);
-  },
-};
-
 const u32Codec: Codec<number> = {
   size: 4,
   read: (view, o) => view.getUint32(o, LE),
@@ -3137,6 +3151,7 @@ export const layouts = {
   flow: flowLayout,
   flow4: flow4Layout,
   flow6: flow6Layout,
+  forward_port: forwardPortLayout,
   fragment: fragmentLayout,
   fragment4_key: fragment4KeyLayout,
   fragment6_key: fragment6KeyLayout,
@@ -3161,7 +3176,6 @@ export const layouts = {
   tuple6: tuple6Layout,
   tuple6_key: tuple6KeyLayout,
   tuple_ref: tupleRefLayout,
-  xdp_port: xdpPortLayout,
 } as const;
 
 /** Every map by its C name. */
@@ -3201,6 +3215,8 @@ export const maps: {
   readonly flows4: MapLayout<number, Flow4>;
   /** C: flows6: array, u32 → struct flow6. */
   readonly flows6: MapLayout<number, Flow6>;
+  /** Interfaces that forward past the stack. (C: forward_ports: array, u32 → struct forward_port) */
+  readonly forward_ports: MapLayout<number, ForwardPort>;
   /**
    * An LRU: what it evicts costs one datagram, never a flow.
    *
@@ -3236,6 +3252,12 @@ export const maps: {
    * C: nat_rules: array, u32 → struct nat_rule.
    */
   readonly nat_rules: MapLayout<number, NatRule>;
+  /**
+   * When a packet to a neighbour went by the stack last; by hash. Two that share one hear of each other's.
+   *
+   * C: neighbour_ticks: array, u32 → u32.
+   */
+  readonly neighbour_ticks: MapLayout<number, number>;
   /** C: port_hints: array, u32 → struct port_hint. */
   readonly port_hints: MapLayout<number, PortHint>;
   /** C: refusals: lru_hash, struct refusal_key → struct refusal. */
@@ -3252,8 +3274,6 @@ export const maps: {
   readonly tuples4: MapLayout<Tuple4Key, TupleRef>;
   /** C: tuples6: hash, struct tuple6_key → struct tuple_ref. */
   readonly tuples6: MapLayout<Tuple6Key, TupleRef>;
-  /** Interfaces of XDP mode, whose programs alone read it. (C: xdp_ports: array, u32 → struct xdp_port) */
-  readonly xdp_ports: MapLayout<number, XdpPort>;
 } = {
   calls: {
     name: 'calls',
@@ -3343,6 +3363,14 @@ export const maps: {
     key: u32Codec,
     value: flow6Codec,
   },
+  forward_ports: {
+    name: 'forward_ports',
+    type: 'array',
+    maxEntries: 4096,
+    flags: 0,
+    key: u32Codec,
+    value: forwardPortCodec,
+  },
   fragments4: {
     name: 'fragments4',
     type: 'lru_hash',
@@ -3415,6 +3443,14 @@ export const maps: {
     key: u32Codec,
     value: natRuleCodec,
   },
+  neighbour_ticks: {
+    name: 'neighbour_ticks',
+    type: 'array',
+    maxEntries: 4096,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
+  },
   port_hints: {
     name: 'port_hints',
     type: 'array',
@@ -3462,13 +3498,5 @@ export const maps: {
     flags: 0,
     key: tuple6KeyCodec,
     value: tupleRefCodec,
-  },
-  xdp_ports: {
-    name: 'xdp_ports',
-    type: 'array',
-    maxEntries: 4096,
-    flags: 0,
-    key: u32Codec,
-    value: xdpPortCodec,
   },
 };

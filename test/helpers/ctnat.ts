@@ -17,7 +17,8 @@ export const CTNAT_COMMAND: readonly string[] = process.env.CTNAT_BIN
   ? [process.env.CTNAT_BIN]
   : [process.execPath, fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))];
 
-/** The mode of interfaces for which a test names none: CTNAT_MODE, for a run of any test in another one. */
+/** The mode of interfaces for which a test names none: CTNAT_MODE, for a run of any test in another one; `redirect`
+ * is TC with redirect. */
 const MODE = process.env.CTNAT_MODE;
 
 /** How long a command may take: in XDP mode the verifier has half as many programs again to look at. */
@@ -51,7 +52,8 @@ export class Ctnat implements Nat {
   }
 
   #words(args: readonly string[]): string[] {
-    const mode = MODE && args[0] === 'attach' && !args.includes('--mode') ? ['--mode', MODE] : [];
+    const isOpen = MODE !== undefined && args[0] === 'attach' && !args.includes('--mode');
+    const mode = !isOpen ? [] : MODE === 'redirect' ? ['--mode', 'tc', '--redirect'] : ['--mode', MODE];
     return ['--netns', this.topology.router.ns.path, '--pin-path', this.pinPath, ...args, ...mode];
   }
 
@@ -156,7 +158,7 @@ export function gatewayConfig(topology: Topology, options: GatewayOptions = {}, 
     ...(icmp === undefined ? [] : [`  icmp: ${icmp}s`]),
     ...group('tcp', { established: tcpEstablished }),
   ];
-  const mode = MODE ? `, mode: ${MODE}` : '';
+  const mode = !MODE ? '' : MODE === 'redirect' ? ', mode: tc, redirect: true' : `, mode: ${MODE}`;
   return [
     'interfaces:',
     `  - { name: ${wan}, masquerade: 4${mode} }`,

@@ -191,7 +191,7 @@ export class FakeProduct implements Product {
   }
 
   #interfaces(): InterfaceStatus[] {
-    return [...this.interfaces].map(([name, { masquerade, mapping, mss }], i) => ({
+    return [...this.interfaces].map(([name, { masquerade, mapping, mss, redirect }], i) => ({
       name,
       ifindex: i + 2,
       mode: 'tc',
@@ -199,6 +199,7 @@ export class FakeProduct implements Product {
       masquerade,
       mapping,
       mss: mss ?? null,
+      redirect: redirect ?? false,
     }));
   }
 }

@@ -33,6 +33,7 @@ test('attach hands on its options and says what is attached', async (t) => {
     ['attach eth0 --ports 1024-2047', { ports: { min: 1024, max: 2047 } }],
     ['attach eth0 --mss pmtu', { mss: 'pmtu' }],
     ['attach eth0 --mss 1452', { mss: 1452 }],
+    ['attach eth0 --redirect', { redirect: true }],
   ] as const) {
     const product = new FakeProduct();
     const { status, stderr } = await ctnat(line, { product });
@@ -242,6 +243,7 @@ test('status has the fields of the contract', async (t) => {
     'masquerade',
     'mapping',
     'mss',
+    'redirect',
   ]);
   t.same(Object.keys(status.maps[0]), ['name', 'type', 'entries', 'maxEntries', 'bytes']);
   t.same(status.timeouts.tcp.established, 7440, 'seconds');
@@ -275,7 +277,7 @@ test('apply checks, applies, and says what it changed', async (t) => {
   const run = (line: string) => ctnat(line, { product });
   const good = join(folder, 'good.yaml');
   const bad = join(folder, 'bad.yaml');
-  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, ports, mss\n`;
+  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, ports, mss, redirect\n`;
 
   t.match(await run(`apply --check ${good}`), { status: 0, stdout: `${good}: right\n`, opened: [] });
   t.match(await run(`apply ${bad}`), { status: 1, stdout: '', stderr: complaint, opened: [] });

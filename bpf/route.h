@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Whether a packet may be forwarded past the stack, and where to: the kernel's own routing and neighbour
+ * tables are asked for each packet, so a route or neighbour that changes holds for the next one. Whatever
+ * they do not answer at once (no neighbour yet, the host itself, above the path's MTU, no forwarding) is the
+ * stack's.
+ */
+#ifndef CTNAT_ROUTE_H
+#define CTNAT_ROUTE_H
+
+#include "checksum.h"
+#include "maps.h"
+#include "packet.h"
+#include "tuple.h"
+
+enum { FIB_AF_INET = 2, FIB_AF_INET6 = 10 };
+
+inline_ const struct forward_port *forward_port(__u32 ifindex)
+{
+	__u32 at = ifindex & (FORWARD_PORTS_MAX - 1);
+	const struct forward_port *port = bpf_map_lookup_elem(&forward_ports, &at);
+
+	return port && port->ifindex == ifindex ? port : NULL;
+}
+
+/*
+ * Whether the neighbour need not be seen by the stack now. It asks again for one that it uses and has not
+ * heard of for long; what goes past it is no use, and a neighbour that got another address without a word
+ * would be sent to for ever. So now and then a packet is the stack's.
+ */
+inline_ bool neighbour_is_fresh(const struct bpf_fib_lookup *fib, __u32 now)
+{
+	const __u16 *mac = (const __u16 *)fib->dmac;
+	__u32 at = (mac[2] ^ mac[1] ^ fib->ifindex) & (NEIGHBOURS_MAX - 1), *tick, since;
+
+	tick = bpf_map_lookup_elem(&neighbour_ticks, &at);
+	if (!tick || !(mac[0] | mac[1] | mac[2])) /* before 6.3 also one that is still asked for is named */
+		return false;
+	since = now - *tick;
+	if (likely(since < NEIGHBOUR_TICKS))
+		return true;
+	since = *tick;
+	*tick = now;
+	return !since; /* nothing has been sent to it, by which it was found: the stack knows it */
+}
+
+/* Whether a frame is for this interface: the stack would have the others bridged, or dropped. */
+inline_ bool xdp_frame_is_ours(const struct __sk_buff *skb, const struct forward_port *in)
+{
+	const __u8 *ether = packet_begin(skb);
+
+	return (void *)(ether + ETH_HLEN) <= packet_end(skb) &&
+	       *(const __u32 *)ether == *(const __u32 *)in->mac &&
+	       *(const __u16 *)(ether + 4) == *(const __u16 *)(in->mac + 4);
+}
+
+/* The kernel's check of the source (rp_filter, RFC 3704); where it would drop, it does so itself. */
+inline_ bool route_source_is_valid(struct __sk_buff *skb, const struct forward_port *in, __be32 saddr,
+				   __be32 daddr, __u8 tos)
+{
+	struct bpf_fib_lookup fib = {};
+	long rc;
+
+	fib.family = FIB_AF_INET;
+	fib.tos = tos;
+	fib.ifindex = in->ifindex;
+	fib.ipv4_src = daddr;
+	fib.ipv4_dst = saddr;
+	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return false;
+	return !(in->flags & FORWARD_PORT_RP_STRICT) || fib.ifindex == in->ifindex;
+}
+
+/*
+ * `fib`: what the lookup is to know, but for the interface; then the way. False: the packet is the stack's.
+ * `from`, `to`: IPv4, the packet's addresses as they came. `by`: FORWARD_PORT_XDP or FORWARD_PORT_REDIRECT,
+ * which the outgoing interface has to allow as the incoming one does.
+ */
+inline_ bool route_find(struct __sk_buff *skb, const struct forward_port *in, struct bpf_fib_lookup *fib,
+			__be32 from, __be32 to, __u32 now, const __u32 by, const bool v6)
+{
+	const struct forward_port *out;
+	__u8 tos = fib->tos;
+
+	fib->ifindex = in->ifindex;
+	if (bpf_fib_lookup(skb, fib, sizeof(*fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return false;
+	/* back by the same interface: the stack sends a redirect */
+	if (fib->ifindex == in->ifindex)
+		return false;
+	out = forward_port(fib->ifindex);
+	if (!out || !(out->flags & by))
+		return false;
+	if (by == FORWARD_PORT_XDP && in->flags & FORWARD_PORT_NATIVE && !(out->flags & FORWARD_PORT_SENDS))
+		return false;
+#ifndef CTNAT_GSO_SIZE
+	/* which packets are to be segmented is not known, and the lookup believes of those that they fit */
+	if (by == FORWARD_PORT_REDIRECT && skb->len - ETH_HLEN > out->mtu)
+		return false;
+#endif
+	if (!v6 && unlikely(in->flags & (FORWARD_PORT_RP_LOOSE | FORWARD_PORT_RP_STRICT)) &&
+	    !route_source_is_valid(skb, in, from, to, tos))
+		return false;
+	return neighbour_is_fresh(fib, now);
+}
+
+/*
+ * Whether a TCP or UDP checksum may be one that the device is to fill in: it is the sum of the pseudo header
+ * alone. Virtual interfaces hand such packets over, and what XDP sends on nobody fills in any more, so they
+ * are the stack's. One in 65,536 that are complete looks like it, which costs time only. `sum`: of the
+ * addresses' words; `rest`: of protocol and length, each in the order of the wire.
+ */
+inline_ bool xdp_checksum_is_partial(__u64 sum, __u32 rest, __u16 check, bool tcp)
+{
+	return check == checksum_fold(sum + rest) || (!check && tcp);
+}
+
+#endif
