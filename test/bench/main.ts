@@ -3,12 +3,14 @@
 // rows of one table, not tables of two runs. --before measures the object files of another build beside this
 // one's.
 //
-//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only packets|memory|new|cli] [--before DIR]
+//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only forward|packets|memory|new|cli]
+//     [--before DIR] [--rounds N]
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
 import type { Network } from '../helpers/datapath/step.js';
 import { type CommandCost, measureCommand } from './cli-cost.js';
+import { type ForwardingRow, LOADS, measureForwarding, ROUTER } from './forwarding.js';
 import { FullTable } from './full-table.js';
 import { machineFacts } from './machine.js';
 import { digits, percent, table } from './markdown.js';
@@ -27,6 +29,7 @@ const { values: options } = parseArgs({
     flows: { type: 'string', default: `1000,100000,${MILLION}` },
     only: { type: 'string' },
     before: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
   },
 });
 
@@ -54,6 +57,30 @@ function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly
     `\nParsing and looking up without "${ROW.made}", what a hook does without "${ROW.reached}". In brackets as ` +
       'multiples of parsing and one look-up, and of the same packet of a flow that is not translated.',
   );
+}
+
+/** A table for each load; the ratios are of readings of this run. */
+function printForwarding(rows: readonly ForwardingRow[], rounds: number): void {
+  for (const load of LOADS) {
+    const rate = (name: string): number | undefined =>
+      rows.find((row) => row.name === name)?.rates.get(load)?.median;
+    const ratio = (own: number, name: string): string => {
+      const other = rate(name);
+      return other === undefined ? 'not measured' : digits(own / other);
+    };
+    console.log(`\n## Packets through a router: ${load}; ${rounds} readings\n`);
+    console.log(
+      table(
+        ['million packets a second', 'delivered', ...Object.values(ROUTER).map((name) => `to ${name}`)],
+        rows.map(({ name, rates }) => {
+          const { median, spread } = rates.get(load)!;
+          const ratios = Object.values(ROUTER).map((other) => ratio(median, other));
+          return [name, `${digits(median / MILLION)} ±${percent(spread)}`, ...ratios];
+        }),
+      ),
+    );
+  }
+  for (const { name, lost } of rows) if (lost > 0) console.log(`\n${name}: ${lost} packets lost`);
 }
 
 function printMemory(flavour: string): void {
@@ -123,8 +150,13 @@ async function main(): Promise<void> {
         .map((fact) => `- ${fact}`)
         .join('\n')}`,
     );
-    const network = await enterRouter({ teardown: (step: () => unknown) => void undo.push(step) } as never);
     const wants = (part: string): boolean => options.only === undefined || options.only === part;
+    if (wants('forward')) {
+      const rounds = Number(options.rounds);
+      const missing = (name: string, why: string): void => console.log(`\n${name}: not measured, ${why}`);
+      printForwarding(await measureForwarding(rounds, missing), rounds);
+    }
+    const network = await enterRouter({ teardown: (step: () => unknown) => void undo.push(step) } as never);
     if (wants('packets'))
       printPackets(flavour, measurePackets(network, flavour, sizes, options.before), sizes);
     if (wants('memory')) printMemory(flavour);

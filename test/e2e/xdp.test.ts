@@ -177,3 +177,61 @@ t.test('auto is TC for a veth, and says why; XDP is refused by name where it can
   t.equal(status, 1);
   t.match(stderr, /can not attach lo in mode xdp: its packets have no Ethernet header; use tc or auto\n$/);
 });
+
+/** Kinds of devices, and how `ip` makes one of this name. Most kernels have some of them. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  veth: ['link', 'add', 'name', 'veth', 'type', 'veth', 'peer', 'name', 'peer'],
+  bridge: ['link', 'add', 'name', 'bridge', 'type', 'bridge'],
+  dummy: ['link', 'add', 'name', 'dummy', 'type', 'dummy'],
+  bond: ['link', 'add', 'name', 'bond', 'type', 'bond'],
+  vlan: ['link', 'add', 'link', 'veth', 'name', 'vlan', 'type', 'vlan', 'id', '7'],
+  macvlan: ['link', 'add', 'link', 'wan0', 'name', 'macvlan', 'type', 'macvlan'],
+  vxlan: ['link', 'add', 'name', 'vxlan', 'type', 'vxlan', 'id', '7', 'dstport', '4789'],
+  gre: ['link', 'add', 'name', 'gre', 'type', 'gre', 'remote', '192.0.2.2'],
+  wireguard: ['link', 'add', 'name', 'wireguard', 'type', 'wireguard'],
+  tun: ['tuntap', 'add', 'name', 'tun', 'mode', 'tun'],
+  tap: ['tuntap', 'add', 'name', 'tap', 'mode', 'tap'],
+};
+const WITHOUT_LINK_HEADER = ['gre', 'wireguard', 'tun'];
+
+t.test(
+  'auto on every kind of device that the kernel has; XDP where there is an Ethernet header',
+  only,
+  async (t) => {
+    const { router, topology } = await network(t, { clients: 1, lan: 'ports' });
+    const ctnat = ctnatFor(topology);
+    const made: string[] = [];
+    for (const [kind, argv] of Object.entries(KINDS)) {
+      const { status, stderr } = await router.ns.run(['ip', ...argv], { mayFail: true });
+      if (status === 0) made.push(kind);
+      else t.comment(`no ${kind} here: ${stderr.trim()}`);
+    }
+    const ethernet = made.filter((kind) => !WITHOUT_LINK_HEADER.includes(kind));
+    const attach = async (names: readonly string[], mode: string): Promise<string[]> => {
+      const { stdout } = await ctnat.run(['attach', ...names, '--mode', mode], { limitMs: 90_000 });
+      return stdout.split('\n').filter((line) => names.some((name) => line.startsWith(`${name}: `)));
+    };
+    for (const line of await attach(made, 'auto')) {
+      const [, kind] = /^([^:]+): attached by tc because /.exec(line) ?? [];
+      const why =
+        kind === 'veth' && made.includes('vlan')
+          ? /XDP may see packets of the VLAN vlan above it/
+          : WITHOUT_LINK_HEADER.includes(kind!)
+            ? /its packets have no Ethernet header/
+            : new RegExp(`a ${kind === 'tap' ? 'tun' : kind} has no driver of its own for XDP`);
+      t.match(line, why);
+    }
+    if (made.includes('vlan')) await router.ns.ip('link', 'delete', 'vlan');
+    const asked = await attach(
+      ethernet.filter((kind) => kind !== 'vlan'),
+      'xdp',
+    );
+    t.ok(asked.length >= 2);
+    for (const line of asked) t.match(line, /attached by xdp .*xdp\/(native|generic)/);
+    for (const kind of made.filter((each) => WITHOUT_LINK_HEADER.includes(each))) {
+      const { status, stderr } = await ctnat.run(['attach', kind, '--mode', 'xdp'], { mayFail: true });
+      t.equal(status, 1);
+      t.match(stderr, /no Ethernet header/);
+    }
+  },
+);
