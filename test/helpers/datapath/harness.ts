@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Packets in and out by BPF_PROG_TEST_RUN, by way of bpf/test/harness.bpf.c. Since Linux 5.10.
-import { type BpfObject, type BpfProgram, TypedMap, u32 } from 'libbpf-ts';
+// Packets in and out by BPF_PROG_TEST_RUN, by way of bpf/test/harness.bpf.c, on kernels that probe() finds fit.
+
+import { constants } from 'node:os';
+import { type BpfObject, type BpfProgram, SyscallError, TypedMap, u32 } from 'libbpf-ts';
 import { HookDir } from '../../../src/generated/layouts.gen.js';
 import type { Hooks } from './hooks.js';
 import { openBuilt } from './load.js';
@@ -9,6 +11,8 @@ import { type Network, packVlan, type StepOptions, type StepResult, unpackVlan }
 import type { Stepper } from './stepper.js';
 
 const MAGIC = 0x63746e61; // HARNESS_MAGIC
+const LOOPBACK = 1;
+const MIN_FRAME = 64;
 const BPF_F_TEST_SKB_CHECKSUM_COMPLETE = 1 << 2;
 const VERDICTS = new Map<number, StepResult['verdict']>([
   [0xffff_ffff, 'pass'], // TC_ACT_UNSPEC
@@ -31,10 +35,22 @@ export class HarnessStepper implements Stepper {
     hooks.set(HookDir.EGRESS, datapathHooks.fds[HookDir.EGRESS]);
   }
 
-  /** @throws VerifierError where the kernel does not take it: before 5.10 */
-  static probe(): void {
+  /**
+   * Whether a test run can say by which interface the packet came in: on 5.10 it can not.
+   * @throws VerifierError where the kernel does not take the program: before 5.10
+   */
+  static probe(): boolean {
     using harness = openBuilt('test/harness.bpf.o');
     harness.load();
+    const context = skbContext({ ifindex: LOOPBACK, ingressIfindex: LOOPBACK });
+    try {
+      // no request: it refuses the packet, if it gets to see it
+      harness.program('harness_step').testRun({ data: Buffer.alloc(MIN_FRAME), context });
+      return true;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === constants.errno.EINVAL) return false;
+      throw error;
+    }
   }
 
   step(network: Network, options: StepOptions): StepResult {

@@ -19,8 +19,8 @@ export type StepperKind = 'harness' | 'wire';
 let kind: StepperKind | undefined;
 
 /**
- * The way that this kernel allows: CTNAT_STEPPER, or else what loading the harness says. From 5.10 on, by its
- * bpf_redirect_neigh, a kernel takes it, and one that does not is a fault of ours.
+ * The way that this kernel allows: CTNAT_STEPPER, or else what loading and running the harness says. From 5.10 on, by
+ * its bpf_redirect_neigh, a kernel loads it, and one that does not is a fault of ours.
  *
  * @throws what the load has thrown
  */
@@ -34,8 +34,7 @@ export function stepperKind(): StepperKind {
 
 function probe(): StepperKind {
   try {
-    HarnessStepper.probe();
-    return 'harness';
+    return HarnessStepper.probe() ? 'harness' : 'wire';
   } catch (error) {
     if (feature('redirect-neigh').available) throw error;
     return 'wire';
