@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // What the datapath tells of its flows: one event a change and none for a packet that changes nothing.
 
+import { feature } from 'libbpf-ts';
 import type { Test } from 'tap';
 import { transportOf } from '../../src/events/buffer.js';
 import type { FlavourName } from '../../src/flavours.js';
@@ -319,7 +320,8 @@ withDatapath(async (t, datapath) => {
     const cpus = datapath.map(maps.event_counts).getPerCpu(0)!;
     const lost = cpus.reduce((sum, cpu) => sum + Number(cpu.lost), 0);
     const counted = cpus.reduce((sum, cpu) => sum + Number(cpu.sequence), 0);
-    t.ok(lost > 0, `${lost} lost`);
-    t.equal(came + lost, counted, 'every event came or is counted as lost');
+    t.ok(came < counted, `${counted - came} lost`);
+    // before 5.1 bpf_perf_event_output() does not tell that there was no room: readers see it by the numbers
+    t.equal(lost, feature('jmp32').available ? counted - came : 0, 'those without room are counted');
   });
 });

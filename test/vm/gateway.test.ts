@@ -3,9 +3,9 @@
 // for all of it, because loading takes an emulated machine long; and after the first commands, which are processes of
 // their own as a user's are, one process for the others, because so does starting one. Tells the facts for docs/kernels.md.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { BpfProgram } from 'libbpf-ts';
+import { parseElf, programSizes } from 'libbpf-ts';
 import t, { type Test } from 'tap';
 import { type GroupSpec, isGroup } from '../../src/cli/command.js';
 import { PROGRAM } from '../../src/cli/commands.js';
@@ -40,14 +40,11 @@ t.test('attach loads the datapath and says by which hooks', async (t) => {
   const hooks = [...new Set(interfaces.flatMap((iface) => iface.hooks))];
   t.same(new Set(interfaces.map(({ name }) => name)), new Set([...router.lan, router.wan]));
   t.ok(hooks.length >= 2, 'one each way');
-  const programs = pins(ctnat).filter((pin) => basename(dirname(pin)) === 'programs');
+  const object = parseElf(readFileSync(`build/bpf/${features.flavour}/ctnat.bpf.o`));
   const instructions = Object.fromEntries(
-    programs.map((pin) => {
-      using program = BpfProgram.openPinned(pin);
-      return [basename(pin), program.instructions];
-    }),
+    programSizes(object).map(({ program, instructions }) => [program, instructions]),
   );
-  t.ok(programs.length > 0);
+  t.ok(pins(ctnat).some((pin) => basename(dirname(pin)) === 'programs'));
   t.comment(`vm: ${JSON.stringify({ flavour: features.flavour, hooks, instructions, loadMs })}`);
   // a flow is not to expire while commands run that take this machine seconds each
   await ctnat.run(['timeouts', 'set', 'udp.timeout', '3600s']);

@@ -42,9 +42,12 @@ export const TIMEOUT_SECONDS = Object.fromEntries(
   TIMEOUT_NAMES.map(({ name, index }) => [name, LONG[name] ?? 100 + index * 10]),
 ) as Record<TimeoutName, number>;
 
-/** The timeout that so many seconds before the deadline stand for, or the seconds as text. */
+/** The timeout that so many seconds before the deadline stand for, given up to 9 s ago, or the seconds as text. */
 export function timeoutName(seconds: number): TimeoutName | string {
-  const found = TIMEOUT_NAMES.find(({ name }) => Math.abs(TIMEOUT_SECONDS[name] - seconds) < 4);
+  const found = TIMEOUT_NAMES.find(({ name }) => {
+    const passed = TIMEOUT_SECONDS[name] - seconds;
+    return passed > -0.5 && passed < 9;
+  });
   return found?.name ?? `${seconds.toFixed(1)} s`;
 }
 
