@@ -14,9 +14,8 @@
 
 /* The highest byte of skb->cb[0] of an SCTP packet whose chunks have been read. */
 enum sctp_word {
-	/* high nibble: the type of the first chunk if a flow may begin with the packet (low nibble: its
-	 * state, enum ct_sctp_state), 0 if none may, or this: the packet's flow has seen it (low nibble: enum
-	 * sctp_verdict) */
+	/* what a flow that begins with the packet is (sctp_begin()), 0 if none may, or this: the packet's
+	 * flow has seen it (low nibble: enum sctp_verdict) */
 	SCTP_WORD_TRACKED = 0xf0,
 	SCTP_WORD_CHANGED = 0x08, /* and has changed: an event is due */
 };
@@ -86,14 +85,6 @@ inline_ void sctp_read(struct __sk_buff *skb, const struct packet *p, volatile s
 	blur(pkt->is_reflected, zero);
 }
 
-/* What the packet may begin: the word for the hook. */
-inline_ __u32 sctp_begin_word(const volatile struct sctp_packet *pkt)
-{
-	__u32 state = sctp_begin(pkt);
-
-	return state == CT_SCTP_NONE ? 0 : (pkt->kinds & 0xf) << 4 | state;
-}
-
 /* Lets the flow see the packet; returns the word for the hook. */
 inline_ __u32 sctp_flow_track(struct flow *f, const volatile struct sctp_packet *pkt, enum ct_dir dir,
 			      __u32 now, const struct settings *s)
@@ -102,11 +93,10 @@ inline_ __u32 sctp_flow_track(struct flow *f, const volatile struct sctp_packet 
 	struct sctp_result result;
 
 	sctp_track_packet(flow_sctp(f), pkt, state, dir, s->zero, &result);
-	if (result.state != state) {
+	if (result.state != state)
 		write_once(f->state, result.state);
-		if (result.state == CT_SCTP_ESTABLISHED)
-			flow_set_status(f, CT_ASSURED);
-	}
+	if (result.assures)
+		flow_set_status(f, CT_ASSURED);
 	if (result.verdict != SCTP_VERDICT_INVALID) {
 		if (dir == CT_DIR_REPLY)
 			flow_set_status(f, CT_SEEN_REPLY);

@@ -228,7 +228,7 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	packet_blur(&p, s->zero);
 	sctp_read(skb, &p, &chunks, s->zero);
-	word = sctp_begin_word(&chunks);
+	word = sctp_begin(&chunks, s->zero);
 	blur(word, s->zero);
 	high = packet_key(&key, &p, tag, local, v6);
 	blur(high, s->zero);

@@ -88,6 +88,7 @@ enum sctp_verdict {
 struct sctp_result {
 	__u8 verdict; /* enum sctp_verdict */
 	__u8 state;   /* enum ct_sctp_state that the flow has from now on */
+	__u8 assures; /* a chunk made it ESTABLISHED, whatever one behind it did */
 };
 
 /* 1 if x is not 0. verifier: arithmetic, hidden from a compiler that would make a branch of it. */
@@ -193,36 +194,59 @@ inline_ __u32 sctp_next_state(__u32 state, __u32 type, __u64 reply)
 	return row >> (state & 0xf) * 4 & 0xf;
 }
 
-/*
- * The state of the flow that begins with this packet, CT_SCTP_NONE where none may. Its first chunk decides.
- * A packet from a flow that is not known (out of the blue) begins one only where an answer will follow.
- */
-inline_ __u32 sctp_begin(const volatile struct sctp_packet *pkt)
-{
-	__u32 type = pkt->kinds & 0xf, bit = 1 << type;
+/* What the packet that a flow begins with leaves in its track. */
+enum sctp_begun {
+	SCTP_BEGUN_OWN = 1 << 0,      /* its tag is the original direction's */
+	SCTP_BEGUN_PEER = 1 << 1,     /* its tag is the reply's */
+	SCTP_BEGUN_ANNOUNCE = 1 << 2, /* the reply's is the one that it announces */
+	SCTP_BEGUN_INIT = 1 << 3,     /* it is an INIT, which stands alone: never all four */
+};
 
-	if (pkt->is_broken || !pkt->count || pkt->present & ~SCTP_TYPES_BEGIN)
-		return CT_SCTP_NONE;
-	/* section 8.5: the receiver's tag is not known, so only those can be right whose tag has a rule */
-	if (pkt->vtag && !(bit & (1 << SCTP_SHUTDOWN_ACK | 1 << SCTP_HEARTBEAT | 1 << SCTP_HEARTBEAT_ACK)))
-		return CT_SCTP_NONE;
-	return sctp_next_state(CT_SCTP_NONE, type, CT_DIR_ORIGINAL);
+/*
+ * What begins with this packet: enum ct_sctp_state in the low nibble, enum sctp_begun in the high one; 0
+ * where nothing may. A packet from a flow that is not known (out of the blue) begins one only where an answer
+ * will follow.
+ */
+inline_ __u32 sctp_begin(const volatile struct sctp_packet *pkt, __u32 zero)
+{
+	const __u32 beats = 1 << SCTP_HEARTBEAT | 1 << SCTP_HEARTBEAT_ACK;
+	__u32 present = pkt->present, kinds = pkt->kinds, begun = 0;
+	volatile __u32 state = CT_SCTP_NONE;
+
+	if (pkt->is_broken || !pkt->count || present & ~SCTP_TYPES_BEGIN)
+		return 0;
+	/* section 8.5: the receiver's tag is not known, so only those can be right whose tag has a rule, and
+	 * a COOKIE ECHO's is known only by the HEARTBEAT beside it */
+	if (pkt->vtag && (!(present & (1 << SCTP_SHUTDOWN_ACK | beats)) ||
+			  (present & (1 << SCTP_COOKIE_ECHO | 1 << SCTP_HEARTBEAT)) == 1 << SCTP_COOKIE_ECHO))
+		return 0;
+	UNROLL
+	for (int i = 0; i < SCTP_JUDGED; i++) {
+		if (i >= pkt->judged)
+			break;
+		state = sctp_next_state(state, kinds & 0xf, CT_DIR_ORIGINAL);
+		blur(state, zero);
+		kinds >>= 4;
+	}
+	if (present & beats)
+		begun |= SCTP_BEGUN_OWN;
+	if (present & 1 << SCTP_SHUTDOWN_ACK) /* section 8.4: a SHUTDOWN COMPLETE will reflect it */
+		begun |= SCTP_BEGUN_PEER;
+	if (present & (1 << SCTP_INIT | 1 << SCTP_INIT_ACK))
+		begun |= SCTP_BEGUN_ANNOUNCE;
+	if (present & 1 << SCTP_INIT)
+		begun |= SCTP_BEGUN_INIT;
+	return begun << 4 | (state & 0xf);
 }
 
-/* The track of that flow. `type` is its first chunk's. */
-inline_ void sctp_begin_track(struct sctp_track *track, __u32 type, __u32 vtag, __u32 init_tag)
+/* The track of that flow. `begun`: enum sctp_begun. */
+inline_ void sctp_begin_track(struct sctp_track *track, __u32 begun, __u32 vtag, __u32 init_tag)
 {
-	__u32 bit = 1 << (type & 0xf);
-
-	track->vtag[CT_DIR_ORIGINAL] = 0;
-	track->vtag[CT_DIR_REPLY] = 0;
-	track->notes = type == SCTP_INIT ? SCTP_ORIGINAL_INIT : 0;
-	if (bit & (1 << SCTP_HEARTBEAT | 1 << SCTP_HEARTBEAT_ACK))
-		track->vtag[CT_DIR_ORIGINAL] = vtag;
-	if (bit & (1 << SCTP_INIT | 1 << SCTP_INIT_ACK))
-		track->vtag[CT_DIR_REPLY] = init_tag;
-	else if (type != SCTP_HEARTBEAT)
-		track->vtag[CT_DIR_REPLY] = vtag;
+	track->vtag[CT_DIR_ORIGINAL] = begun & SCTP_BEGUN_OWN ? vtag : 0;
+	track->vtag[CT_DIR_REPLY] = begun & SCTP_BEGUN_PEER	  ? vtag
+				    : begun & SCTP_BEGUN_ANNOUNCE ? init_tag
+								  : 0;
+	track->notes = begun & SCTP_BEGUN_INIT ? SCTP_ORIGINAL_INIT : 0;
 }
 
 /* One chunk's view of the flow; pointers, which keep their bounds when they are spilled. */
@@ -286,6 +310,8 @@ inline_ bool sctp_learn(const struct sctp_view *view, const volatile struct sctp
 	if (bit & 1 << SCTP_COOKIE_ACK) {
 		view->track->notes = notes & ~both;
 	} else if (bit & 1 << SCTP_INIT) {
+		if (*view->other == pkt->init_tag)
+			return true;	    /* the same one again */
 		if ((notes & both) == both) /* both sides begin (section 5.2.1), and this one again */
 			notes &= ~view->init_other;
 		view->track->notes = notes | view->init_own;
@@ -316,6 +342,7 @@ inline_ void sctp_track_packet(struct sctp_track *track, const volatile struct s
 
 	result->verdict = SCTP_VERDICT_INVALID;
 	result->state = from;
+	result->assures = 0;
 	hide(own);
 	own &= 1;
 	hide(other);
@@ -359,6 +386,8 @@ inline_ void sctp_track_packet(struct sctp_track *track, const volatile struct s
 		 */
 		if (bit & 1 << SCTP_INIT && next == CT_SCTP_CLOSED && state == CT_SCTP_CLOSED)
 			ignore = true;
+		result->assures |=
+			(sctp_any(next ^ CT_SCTP_ESTABLISHED) ^ 1) & sctp_any(state ^ CT_SCTP_ESTABLISHED);
 		state = next;
 		blur(state, zero);
 		result->state = next;

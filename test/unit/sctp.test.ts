@@ -86,8 +86,12 @@ t.test('what begins a flow, and with which tags', async (t) => {
     [begin(0, 7, 'INIT'), '1 0 7 1'],
     [begin(9, 0, 'HEARTBEAT'), '8 9 0 0'],
     [begin(9, 0, 'SHUTDOWN ACK'), '7 0 9 0'],
-    [begin(9, 0, 'HEARTBEAT ACK'), '1 9 9 0'],
+    [begin(9, 0, 'HEARTBEAT ACK'), '1 9 0 0'],
     [begin(0, 9, 'INIT ACK'), '1 0 9 0'],
+    [begin(9, 0, 'SHUTDOWN', 'HEARTBEAT'), '1 9 0 0'],
+    [begin(9, 0, 'HEARTBEAT', 'HEARTBEAT ACK', 'SHUTDOWN ACK'), '7 9 9 0'],
+    [begin(9, 0, 'HEARTBEAT', 'ERROR', 'SHUTDOWN ACK'), '1 9 9 0'],
+    [begin(9, 0, 'COOKIE ECHO', 'HEARTBEAT'), '1 9 0 0'],
   ] as const) {
     t.equal((await driver.ask([line]))[0], answer, line);
   }
@@ -103,6 +107,9 @@ t.test('what begins a flow, and with which tags', async (t) => {
     begin(0, 0, 'COOKIE ACK'),
     begin(0, 0, 'HEARTBEAT', 'DATA'),
     begin(3, 0, 'SHUTDOWN'),
+    begin(3, 0, 'SHUTDOWN', 'ERROR'),
+    begin(3, 0, 'COOKIE ECHO'),
+    begin(3, 0, 'COOKIE ECHO', 'SHUTDOWN ACK'),
     begin(0, 0, 'HEARTBEAT', 'COOKIE ECHO'),
     'begin 0 0 ',
     'begin 0 7 1:0:0',
@@ -161,6 +168,45 @@ t.test('both sides begin; the INIT ACK of the handshake that lost comes late', a
     [IGNORE, ACCEPT, ACCEPT, ACCEPT, INVALID, ACCEPT, ACCEPT],
   );
 });
+
+t.test('both sides begin; an INIT that comes twice is still one of two', async (t) => {
+  const answers = await driver.ask([
+    begin(0, 70, 'INIT'),
+    reply(0, 50, 'INIT'),
+    reply(0, 50, 'INIT'),
+    original(50, 71, 'INIT ACK'),
+    reply(0, 51, 'INIT'),
+    original(51, 71, 'INIT ACK'),
+  ]);
+  t.strictSame(
+    answers.slice(1).map((answer) => Number(answer[0])),
+    [IGNORE, IGNORE, INVALID, IGNORE, ACCEPT],
+  );
+});
+
+t.test(
+  'an association is assured once it is established, also by a packet that goes on to shut it down',
+  async (t) => {
+    const answers = await driver.ask([
+      'put 3 50 70 0',
+      reply(70, 0, 'COOKIE ACK', 'SHUTDOWN'),
+      original(50, 0, 'SHUTDOWN ACK'),
+      'put 4 50 70 0',
+      reply(70, 0, 'SACK', 'DATA'),
+    ]);
+    t.strictSame(
+      answers
+        .filter((answer) => answer !== 'ok')
+        .map((answer) => answer.split(' ').map(Number))
+        .map(([verdict, state, , , , assures]) => [verdict, state, assures]),
+      [
+        [ACCEPT, 6, 1],
+        [ACCEPT, 7, 0],
+        [ACCEPT, 4, 0],
+      ],
+    );
+  },
+);
 
 t.test('a heartbeat with a strange tag, and the answer that settles it', async (t) => {
   const answers = await driver.ask([

@@ -5,7 +5,8 @@
  *   next STATE TYPE REPLY                   -> the transition table's digit
  *   put STATE VTAG VTAG NOTES               the flow: state, both directions' tags, notes  -> ok
  *   begin VTAG INIT_TAG CHUNK...            a packet that no flow knows -> state, tags, notes; 0: begins none
- *   packet REPLY VTAG INIT_TAG CHUNK...     a packet of the flow -> verdict, state, tags, notes
+ *   packet REPLY VTAG INIT_TAG CHUNK...     a packet of the flow -> verdict, state, tags, notes, 1 if it
+ * assures
  *
  * CHUNK is TYPE:FLAGS:LENGTH.
  */
@@ -50,9 +51,10 @@ int main(void)
 			pkt.vtag = a;
 			pkt.init_tag = b;
 			read_chunks(line + used, &pkt);
-			state = sctp_begin(&pkt);
-			if (state)
-				sctp_begin_track(&track, pkt.kinds & 0xf, a, b);
+			c = sctp_begin(&pkt, 0);
+			state = c & 0xf;
+			if (c)
+				sctp_begin_track(&track, c >> 4, a, b);
 			printf("%u %u %u %u\n", state, track.vtag[0], track.vtag[1], track.notes);
 		} else if (sscanf(line, "packet %u %u %u %n", &c, &a, &b, &used) == 3) {
 			pkt.vtag = a;
@@ -60,8 +62,8 @@ int main(void)
 			read_chunks(line + used, &pkt);
 			sctp_track_packet(&track, &pkt, state, c, 0, &result);
 			state = result.state;
-			printf("%u %u %u %u %u\n", result.verdict, state, track.vtag[0], track.vtag[1],
-			       track.notes);
+			printf("%u %u %u %u %u %u\n", result.verdict, state, track.vtag[0], track.vtag[1],
+			       track.notes, result.assures);
 		} else {
 			printf("bad line\n");
 		}
