@@ -39,14 +39,35 @@ inline_ void flow_inherit(struct flow *to, const struct flow *from)
 	to->tcp = from->tcp;
 }
 
+/*
+ * The keys that the old flow of a translated packet leaves behind. Its reply's stood for the packet between
+ * the hooks, reversed, unless the source port that the packet has was another flow's: then the reply has a
+ * port of its own, and the packet a key of the middle.
+ */
+inline_ void judge_release(const struct flow *old, __u32 slot, const struct packet *p, const bool v6)
+{
+	union tuple_key key;
+	struct tuple6 reply;
+
+	if (old->flags & FLOW_MIDDLE_KEY) {
+		tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | KEY_MIDDLE,
+			  slot & KEY_MIDDLE_SLOT_MASK, v6);
+		tuple_release(&key, v6);
+	}
+	flow_tuple(old, CT_DIR_REPLY, &reply, v6);
+	tuple_key(&key, &reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	tuple_release(&key, v6);
+}
+
 inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), slot = skb->cb[3] - 1, tag = skb->tc_index;
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, tag = skb->tc_index, held_slot;
 	struct flow *f = flow_at(slot, v6), *old;
 	enum reason reason = REASON_FORWARDED;
 	struct settings *s = settings_get();
 	struct tuple6 reply, original;
 	struct tuple_ref *held, ref = {};
+	__u16 held_gen;
 	union tuple_key key;
 	bool high, translated;
 	struct packet p;
@@ -59,10 +80,14 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 		return judge_lost(skb, f, &reply, v6);
 	packet_key(&key, &p, tag, false, v6);
 	held = tuple_find(&key, v6);
-	old = held ? flow_at(held->slot, v6) : NULL;
+	if (!held)
+		return judge_lost(skb, f, &reply, v6);
+	held_slot = held->slot;
+	held_gen = held->gen;
+	old = flow_at(held_slot, v6);
 	if (!old || old == f || !flow_try_kill(old))
 		return judge_lost(skb, f, &reply, v6);
-	if (!flow_is_live(old, held->gen, now) || !(old->flags & FLOW_AT_INGRESS)) {
+	if (!flow_is_live(old, held_gen, now) || !(old->flags & FLOW_AT_INGRESS)) {
 		flow_unkill(old);
 		return judge_lost(skb, f, &reply, v6);
 	}
@@ -86,9 +111,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 		ref.form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
 		f->flags |= FLOW_MIDDLE_KEY;
 		tuple_claim(&key, &ref, v6);
-		/* the old reply's: to its flow it was the packet between the hooks, reversed */
-		tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), 0, v6);
-		tuple_release(&key, v6);
+		judge_release(old, held_slot, &p, v6);
 	}
 	high = tuple_key(&key, &original, p.proto, kind_key_flags(p.kind), 0, v6);
 	ref.form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);

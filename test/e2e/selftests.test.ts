@@ -41,8 +41,7 @@ t.test(
 for (const masquerade of [false, true]) {
   t.test(
     `nf_nat_edemux: a source port that is in use to a forward's target is changed, masquerade: ${masquerade}`,
-    // fails since a judged flow has a successor (bpf/judge.h): the connection is reset
-    masquerade ? { ...only, todo: 'the forwarded connection is reset' } : only,
+    only,
     async (t) => {
       const { topology, clients, server, router } = await network(t, { clients: 1 });
       const ctnat = ctnatFor(topology);
