@@ -230,10 +230,9 @@ inline_ void port_walk_resume(struct port_walk *w, struct port_hint *hint, const
 
 	w->stride = 1;
 	w->offset = hint->offset;
-	if (hint->freed && freed < w->size) {
+	if (hint->freed && freed < w->size)
 		w->offset = freed;
-		hint->freed = 0;
-	}
+	hint->freed = 0; /* also another range's: kept, it would have this search go on for ever */
 	if (w->offset >= w->size)
 		w->offset = 0;
 }

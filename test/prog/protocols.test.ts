@@ -289,6 +289,21 @@ withDatapath(async (t, datapath) => {
     send(t, datapath, 'back', make(SERVER, pool), make(SERVER, CLIENT));
   });
 
+  await t.test(
+    'a tunnel that can not be translated is refused by name, whatever else has ended',
+    async (t) => {
+      datapath.configure();
+      const make = (from: Host, key: number): Buffer =>
+        frame(from, SERVER, gre({ protocol: ETHERTYPE.ipv4, key }), bytes(9));
+      send(t, datapath, 'out', make(CLIENT, 3), make(ROUTER_WAN, 3));
+      send(t, datapath, 'out', make(CLIENT, 7), make(ROUTER_WAN, 7));
+      check(t, datapath, { path: 'out', given: make(CLIENT2, 3), expect: 'drop' }, 'its key is taken');
+      t.equal(datapath.deleteFlow(datapath.flows(4)[1]!.slot), true);
+      check(t, datapath, { path: 'out', given: make(CLIENT2, 3), expect: 'drop' }, 'and still is');
+      t.equal(datapath.reasons()['DROP_PORT_FIXED egress'], 2);
+    },
+  );
+
   await t.test('a port forward of all protocols leads GRE to the inside', async (t) => {
     datapath.configure({ rules: [{ kind: 'dnat', proto: 47, to: [CLIENT.ip4, CLIENT.ip4] }] });
     const make: Make = (from, to) => frame(from, to, gre({ protocol: ETHERTYPE.ipv4, key: 3 }), bytes(9));
