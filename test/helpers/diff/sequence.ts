@@ -65,8 +65,7 @@ const KINDS = {
   tcp: { weight: 12, make: tcpConnection },
   udp: { weight: 4, make: udpTalk },
   icmp: { weight: 3, make: icmpQueries },
-  // By DIFF_KIND=sctp only: what a HEARTBEAT with a strange tag leads to is not alike in every case yet.
-  sctp: { weight: 0, make: sctpAssociation },
+  sctp: { weight: 2, make: sctpAssociation },
   other: { weight: 2, make: otherTalk },
 } as const;
 
