@@ -12,15 +12,15 @@
 #define _GNU_SOURCE
 #include "line.h"
 
+#include "netlink.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/netfilter/nf_conntrack_common.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
-#include <linux/netlink.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -40,7 +40,6 @@ struct end {
 
 static struct end ends[2];
 static int netlink;
-static uint32_t netlink_seq;
 
 static struct {
 	const char *name;
@@ -172,46 +171,13 @@ static const char *pass(const struct line_segment *seg)
 
 /* --- ctnetlink --- */
 
-struct message {
-	struct nlmsghdr head;
-	struct nfgenmsg family;
-	uint8_t attributes[256];
-};
-
-static struct nlattr *attribute(struct message *m, int type, const void *data, int length)
-{
-	struct nlattr *a = (struct nlattr *)((uint8_t *)m + m->head.nlmsg_len);
-
-	a->nla_type = type;
-	a->nla_len = NLA_HDRLEN + length;
-	if (data)
-		memcpy((uint8_t *)a + NLA_HDRLEN, data, length);
-	m->head.nlmsg_len += NLA_ALIGN(a->nla_len);
-	return a;
-}
-
-static struct nlattr *nest(struct message *m, int type)
-{
-	return attribute(m, type | NLA_F_NESTED, NULL, 0);
-}
-
-static void nest_end(struct message *m, struct nlattr *a)
-{
-	a->nla_len = (uint8_t *)m + m->head.nlmsg_len - (uint8_t *)a;
-}
-
 /* A message about the connection's entry, found by the tuple from a to b whichever direction that is. */
-static void message_begin(struct message *m, int type, int flags)
+static void entry_message(struct message *m, int type, int flags)
 {
 	struct nlattr *tuple, *inner;
 	uint8_t proto = IPPROTO_TCP;
 
-	memset(m, 0, sizeof(*m));
-	m->head.nlmsg_len = NLMSG_HDRLEN + sizeof(m->family);
-	m->head.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | type;
-	m->head.nlmsg_flags = NLM_F_REQUEST | flags;
-	m->head.nlmsg_seq = ++netlink_seq;
-	m->family.nfgen_family = AF_INET;
+	message_begin(m, NFNL_SUBSYS_CTNETLINK << 8 | type, flags, AF_INET);
 	tuple = nest(m, CTA_TUPLE_ORIG);
 	inner = nest(m, CTA_TUPLE_IP);
 	attribute(m, CTA_IP_V4_SRC, &ends[0].address, 4);
@@ -225,74 +191,12 @@ static void message_begin(struct message *m, int type, int flags)
 	nest_end(m, tuple);
 }
 
-/*
- * The answer: its length, or 0 when there is no such entry or its timeout is fixed. An acknowledgement
- * counts as an answer.
- */
-static ssize_t message_exchange(struct message *m, uint8_t *answer, size_t room)
-{
-	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
-	ssize_t got;
-	int error;
-
-	if (send(netlink, m, m->head.nlmsg_len, 0) < 0)
-		die("ctnetlink");
-	got = recv(netlink, answer, room, 0);
-	if (got < (ssize_t)NLMSG_HDRLEN || head->nlmsg_seq != netlink_seq)
-		die("ctnetlink answer");
-	if (head->nlmsg_type != NLMSG_ERROR)
-		return got;
-	memcpy(&error, NLMSG_DATA(head), sizeof(error));
-	if (!error)
-		return got;
-	if (error == -ENOENT || error == -EPERM)
-		return 0;
-	errno = -error;
-	die("ctnetlink");
-	return 0;
-}
-
-static const void *find(const void *from, int length, int type)
-{
-	for (const uint8_t *at = from, *end = at + length; at + NLA_HDRLEN <= end;) {
-		const struct nlattr *a = (const struct nlattr *)at;
-
-		if (a->nla_len < NLA_HDRLEN)
-			break;
-		if ((a->nla_type & NLA_TYPE_MASK) == type)
-			return a;
-		at += NLA_ALIGN(a->nla_len);
-	}
-	errno = EPROTO;
-	die("ctnetlink answer lacks an attribute");
-	return NULL;
-}
-
-static const void *within(const void *attribute, int type)
-{
-	return find((const uint8_t *)attribute + NLA_HDRLEN,
-		    ((const struct nlattr *)attribute)->nla_len - NLA_HDRLEN, type);
-}
-
-static const uint8_t *value(const void *attribute)
-{
-	return (const uint8_t *)attribute + NLA_HDRLEN;
-}
-
-static uint32_t value32(const void *attribute)
-{
-	uint32_t number;
-
-	memcpy(&number, value(attribute), 4);
-	return ntohl(number);
-}
-
 static ssize_t entry_get(uint8_t *answer, size_t room)
 {
 	struct message m;
 
-	message_begin(&m, IPCTNL_MSG_CT_GET, 0);
-	return message_exchange(&m, answer, room);
+	entry_message(&m, IPCTNL_MSG_CT_GET, 0);
+	return message_exchange(netlink, &m, answer, room);
 }
 
 static void show(const char *class)
@@ -326,9 +230,9 @@ static int entry_change(int type, uint32_t number)
 	uint8_t answer[4096];
 
 	number = htonl(number);
-	message_begin(&m, IPCTNL_MSG_CT_NEW, NLM_F_ACK);
+	entry_message(&m, IPCTNL_MSG_CT_NEW, NLM_F_ACK);
 	attribute(&m, type, &number, 4);
-	return message_exchange(&m, answer, sizeof(answer)) != 0;
+	return message_exchange(netlink, &m, answer, sizeof(answer)) != 0;
 }
 
 static int entry_fix(void)
@@ -369,8 +273,8 @@ static void next_connection(void)
 	uint8_t answer[4096];
 	struct message m;
 
-	message_begin(&m, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-	message_exchange(&m, answer, sizeof(answer));
+	entry_message(&m, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+	message_exchange(netlink, &m, answer, sizeof(answer));
 
 	ends[0].port = htons(port > 0xffff ? PORT_A_FIRST : port);
 }
