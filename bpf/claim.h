@@ -21,8 +21,9 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 	enum reason reason;
 
 	plan_plain(plan, p, v6);
-	if (flags & HOP_LOCAL)
-		plan->type = NAT_MASQUERADE; /* keeps its address, takes another port */
+	/* keeps its address, and takes another port: a local flow, or one between zones whose port is taken
+	 */
+	plan->type = flags & HOP_LOCAL ? NAT_MASQUERADE : NAT_SNAT;
 	if (hop_rule(skb)) {
 		r = bpf_map_lookup_elem(&nat_rules, &index);
 		if (!r)
@@ -109,10 +110,10 @@ inline_ void plan_drop(struct flow *f)
  * verifier: arithmetic. Each choice between two tuples would be a branch for each of their words.
  */
 inline_ int claim_first(const struct plan *plan, const struct packet *p, union tuple_key *key,
-			struct tuple_ref *ref, __u32 same, const bool v6)
+			struct tuple_ref *ref, __u32 same, __u16 zone, const bool v6)
 {
 	const struct tuple6 *t = &p->tuple;
-	__u32 reply_high = tuple_key(key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	__u32 reply_high = tuple_key(key, &plan->reply, p->proto, kind_key_flags(p->kind), zone, v6);
 	__u32 high = address_above(t->saddr, t->daddr, t->sport, t->dport, v6), mask = -same;
 
 	hide(mask);
@@ -154,16 +155,19 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 		high = middle_key(&key, p, plan, slot, v6);
 		ref->form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
 		if (tuple_claim(&key, ref, v6)) {
-			tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+			tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind),
+				  flow_zone(f, CT_DIR_REPLY), v6);
 			tuple_release(&key, v6);
 			return create_fail(skb, f, at, REASON_DROP_CLASH);
 		}
 		f->flags |= FLOW_MIDDLE_KEY;
 	}
-	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | (local ? KEY_LOCAL : 0), 0, v6);
+	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | (local ? KEY_LOCAL : 0),
+			 flow_zone(f, CT_DIR_ORIGINAL), v6);
 	ref->form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
 	if (tuple_claim(&key, ref, v6)) {
-		tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), 0, v6);
+		tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), flow_zone(f, CT_DIR_REPLY),
+			  v6);
 		tuple_release(&key, v6);
 		if (source && destination) {
 			middle_key(&key, p, plan, slot, v6);
@@ -179,7 +183,7 @@ finish:
 inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
 	__u32 now = clock_now(), slot = skb->cb[3] - 1, ifindex = skb->ifindex;
-	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), same;
+	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), plain, same;
 	struct flow *f = flow_at(slot, v6);
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
@@ -191,7 +195,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 
 	if (!f || !s)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	if (!hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+	if (!hook_parse(skb, at, &p, hop_l2(skb), flow_zone(f, CT_DIR_ORIGINAL), now, s, &verdict, v6)) {
 		slot_abandon(f);
 		return verdict;
 	}
@@ -205,12 +209,15 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	if (!proto_has_ports(p.proto))
 		plan.reply.sport = plan.reply.dport;
 	plan_save(f, &plan, v6);
-	same = plan_changes_nothing(&plan, &p, v6);
-	blur(same, s->zero);
-	same &= 1;
+	plain = plan_changes_nothing(&plan, &p, v6);
+	blur(plain, s->zero);
+	plain &= 1;
+	same = plain;
+	if (at == HOOK_EGRESS) /* between two zones there are two keys, whatever is translated */
+		same &= !(f->flags & FLOW_ZONE_MASK);
 	/* a flow that comes by its KEY_LOCAL, or is judged, is here because the plain tuple is taken */
 	if (plan.keep_first && !(same && local))
-		err = claim_first(&plan, &p, &key, &ref, same, v6);
+		err = claim_first(&plan, &p, &key, &ref, same, flow_zone(f, CT_DIR_REPLY), v6);
 	if (err == -EEXIST) {
 		if (same && !local) /* another CPU was first with it */
 			return create_join(skb, f, at, v6);
@@ -219,7 +226,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	}
 	if (err)
 		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
-	if (same)
+	if (plain)
 		f->nat = NAT_NONE;
 	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE))
 		hop_go(skb, CALL_JUDGE_EGRESS, v6);
@@ -256,6 +263,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	search.end = f->tcp.original.end;
 	search.proto = f->proto;
 	search.key_flags = flow_key_flags(f);
+	search.zone = flow_zone(f, CT_DIR_REPLY);
 	ref.slot = slot;
 	ref.gen = f->gen;
 	found = port_search_pass(&search, &ref, &tries, &victim, now, s->zero, PORT_SCAN_STEP, v6);
@@ -267,7 +275,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 		       : hop_flags(skb) & HOP_JUDGE ? CALL_JUDGE_EGRESS
 						    : CALL_COMMIT_EGRESS,
 		       v6);
-		tuple_key(&key, &reply, search.proto, search.key_flags, 0, v6);
+		tuple_key(&key, &reply, search.proto, search.key_flags, search.zone, v6);
 		tuple_release(&key, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
@@ -314,13 +322,13 @@ inline_ int commit_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	flow_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
 	ref.slot = slot;
 	ref.gen = f->gen;
-	if (!hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
-		tuple_key(&key, &plan.reply, f->proto, flow_key_flags(f), 0, v6);
+	if (!hook_parse(skb, at, &p, hop_l2(skb), flow_zone(f, CT_DIR_ORIGINAL), now, s, &verdict, v6)) {
+		tuple_key(&key, &plan.reply, f->proto, flow_key_flags(f), flow_zone(f, CT_DIR_REPLY), v6);
 		tuple_release(&key, v6);
 		slot_abandon(f);
 		return verdict;
 	}
-	return commit(skb, f, &p, &plan, &ref, f->nat == NAT_NONE, s, at, v6);
+	return commit(skb, f, &p, &plan, &ref, f->nat == NAT_NONE && !(f->flags & FLOW_ZONE_MASK), s, at, v6);
 }
 
 #endif

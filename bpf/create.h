@@ -20,15 +20,15 @@ enum { PORT_PASSES = 22, RACE_RETRIES = 6 };
 
 /* Fills a claimed slot, all but the reply tuple. */
 inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags,
-		       const bool v6)
+		       __u32 zones, const bool v6)
 {
 	f->created = now;
 	f->deadline = now + TICK_GRACE; /* until the protocol has spoken */
 	f->proto = p->proto;
 	f->state = 0;
 	f->nat = NAT_NONE;
-	f->flags = flags;
-	f->zone = 0;
+	f->flags = flags | zones_flags(zones);
+	f->zone = zones_id(zones);
 	f->rule = 0;
 	f->packets[0] = 0;
 	f->packets[1] = 0;
@@ -46,10 +46,11 @@ inline_ int create_fail(struct __sk_buff *skb, struct flow *f, const enum hook_d
 	return verdict_drop(skb, at, reason);
 }
 
-/* Whether the flow is to be translated, by what NEW left in the packet. */
-inline_ bool hop_translates(const struct __sk_buff *skb)
+/* Whether the flow is to be translated, by what NEW left in the packet, or is between two zones: two keys. */
+inline_ bool flow_has_plan(const struct __sk_buff *skb, const struct flow *f)
 {
-	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE));
+	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE)) ||
+	       (f->flags & FLOW_ZONE_MASK);
 }
 
 /*
@@ -68,7 +69,7 @@ inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *
 #endif
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
 	if (translate(skb, p, f, gen, CT_DIR_ORIGINAL, at, v6))
-		tag_packet(skb, f, slot, at, hop_flags(skb) & HOP_UPPER);
+		tag_packet(skb, f, slot, CT_DIR_ORIGINAL, at, hop_flags(skb) & HOP_UPPER);
 	else
 		reason = REASON_DROP_REWRITE;
 	blur(reason, s->zero);
@@ -92,7 +93,7 @@ inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_d
  */
 inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot = skb->cb[3], passes, saving, victim, ifindex = skb->ifindex;
+	__u32 now = clock_now(), slot = skb->cb[3], passes, saving, victim, ifindex = skb->ifindex, zones = 0;
 	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
 	union tuple_key key;
@@ -104,7 +105,9 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	bool high;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), now, s, &verdict, v6)) {
+	if (s)
+		zones = zones_read(skb, at, s);
+	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), zones_in(zones), now, s, &verdict, v6)) {
 		verdict = s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 		goto unused;
 	}
@@ -130,17 +133,17 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	f = flow_at(slot, v6);
 	if (!f)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	flow_fill(f, &p, ifindex, now, flags, v6);
+	flow_fill(f, &p, ifindex, now, flags, zones, v6);
 	if (!flow_begin(skb, f, &p, now, s))
 		return create_fail(skb, f, at, REASON_DROP_INVALID);
-	if (hop_translates(skb)) {
+	if (flow_has_plan(skb, f)) {
 		skb->cb[3] = slot + 1;
 		hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
 	ref.slot = slot;
 	ref.gen = f->gen;
-	high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), 0, v6);
+	high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), f->zone, v6);
 	ref.form = FORM_ORIGINAL | FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
 	tuple_reverse(&reply, &p.tuple, v6);
 	flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);

@@ -72,11 +72,12 @@ inline_ bool edit_claim(struct edit_request *r, const struct flow *f, const stru
 	return false;
 }
 
-inline_ void edit_release(const struct edit_request *r, const struct tuple6 *t, __u8 key_flags, const bool v6)
+inline_ void edit_release(const struct edit_request *r, const struct tuple6 *t, __u8 key_flags, __u16 zone,
+			  const bool v6)
 {
 	union tuple_key key;
 
-	tuple_key(&key, t, r->proto, key_flags, r->zone, v6);
+	tuple_key(&key, t, r->proto, key_flags, zone, v6);
 	tuple_release(&key, v6);
 }
 
@@ -84,13 +85,15 @@ inline_ void edit_release(const struct edit_request *r, const struct tuple6 *t, 
 inline_ bool edit_claim_keys(struct edit_request *r, const struct flow *f, const bool v6)
 {
 	__u8 key_flags = flow_key_flags(f);
+	__u16 zone = zone_of_tuple(r->zone, r->flags, CT_DIR_ORIGINAL),
+	      reply_zone = zone_of_tuple(r->zone, r->flags, CT_DIR_REPLY);
 	struct tuple6 original, reply, middle;
 
 	edit_tuple(r, CT_DIR_ORIGINAL, &original, v6);
-	if (r->nat == NAT_NONE)
-		return edit_claim(r, f, &original, key_flags, r->zone, FORM_ORIGINAL | FORM_REPLY, v6);
+	if (r->nat == NAT_NONE && !(r->flags & FLOW_ZONE_MASK))
+		return edit_claim(r, f, &original, key_flags, zone, FORM_ORIGINAL | FORM_REPLY, v6);
 	edit_tuple(r, CT_DIR_REPLY, &reply, v6);
-	if (!edit_claim(r, f, &reply, key_flags, r->zone, FORM_REPLY, v6))
+	if (!edit_claim(r, f, &reply, key_flags, reply_zone, FORM_REPLY, v6))
 		return false;
 	if (r->flags & FLOW_MIDDLE_KEY) {
 		/* between the hooks: source as it came, destination as it leaves; the key is the slot's own
@@ -102,7 +105,7 @@ inline_ bool edit_claim_keys(struct edit_request *r, const struct flow *f, const
 				FORM_MIDDLE, v6))
 			goto no_middle;
 	}
-	if (edit_claim(r, f, &original, key_flags, r->zone, FORM_ORIGINAL, v6))
+	if (edit_claim(r, f, &original, key_flags, zone, FORM_ORIGINAL, v6))
 		return true;
 	if (r->flags & FLOW_MIDDLE_KEY) {
 		union tuple_key key;
@@ -112,7 +115,7 @@ inline_ bool edit_claim_keys(struct edit_request *r, const struct flow *f, const
 		tuple_release(&key, v6);
 	}
 no_middle:
-	edit_release(r, &reply, key_flags, v6);
+	edit_release(r, &reply, key_flags, reply_zone, v6);
 	return false;
 }
 

@@ -88,7 +88,7 @@ union fast_key {
 };
 
 /* The packet's key, as tuple_key() makes it, without a branch; returns 1 if the source is endpoint 1. */
-inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p)
+inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 zone)
 {
 	__u64 from = (__u64)p->saddr << 16 | (p->ports & 0xffff), to = (__u64)p->daddr << 16 | p->ports >> 16;
 	__u64 high = (to - from) >> 63, change = (from ^ to) & -high;
@@ -96,7 +96,7 @@ inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p)
 	from ^= change;
 	to ^= change;
 	key->words[0] = from >> 16 | to >> 16 << 32;
-	key->words[1] = (from & 0xffff) | (to & 0xffff) << 16 | (__u64)p->proto << 32;
+	key->words[1] = (from & 0xffff) | (to & 0xffff) << 16 | (__u64)p->proto << 32 | (__u64)zone << 48;
 	return high;
 }
 
@@ -114,12 +114,12 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	struct redirect_way way;
 	bool sends = false;
 	struct flow *f;
-	__u64 high, turned, dir, form, seen;
+	__u64 high, turned, dir, back, form, seen;
 	__u16 gen, gains;
 
-	if (!s || tag & TAG_MIDDLE || !fast_parse(skb, l2, &p))
+	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p))
 		return FAST_NOT;
-	high = fast_key(&key, &p);
+	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)));
 	ref = bpf_map_lookup_elem(&tuples4, &key.tuple);
 	if (!ref)
 		return FAST_NOT;
@@ -141,7 +141,7 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 			return FAST_NOT;
 		goto done;
 	}
-	if (redirect)
+	if (redirect && likely(!(s->flags & SETTING_ZONES))) /* the zone that it leaves by: egress */
 		sends = redirect_find4(skb, &p, f, gen, dir, now, &way);
 	if (!seen) {
 		if (p.proto == IPPROTO_TCP) {
@@ -168,10 +168,10 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
 		goto done; /* not translated, as the key says already */
 	other = ((struct flow4 *)f)->tuple;
-	dir ^= 1;
-	hide(dir);
-	dir &= 1;
-	other += dir;
+	back = dir ^ 1;
+	hide(back);
+	back &= 1;
+	other += back;
 	if (at == HOOK_INGRESS) {
 		change = (struct rewrite_side4){p.daddr, other->saddr, p.ports >> 16, other->sport};
 	} else {
@@ -188,7 +188,7 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 done:
 	/* a reply that is the first has gone the long way */
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
-	tag_packet(skb, f, slot, at, upper);
+	tag_packet(skb, f, slot, dir, at, upper);
 	return verdict_pass(skb, at, REASON_FORWARDED);
 drop:
 	hop_begin(skb, l2, upper ? HOP_UPPER : 0, false); /* for whom drops are told */

@@ -38,10 +38,11 @@ inline_ int frame_not_ip(struct __sk_buff *skb, const enum hook_dir at)
 }
 
 /*
- * Parses, and gives a follower its ports. True: p names a tuple. False: *verdict says how the packet ends.
+ * Parses, and gives a follower its ports. `zone`: that the packet came in by. True: p names a tuple. False:
+ * *verdict says how the packet ends.
  */
-inline_ bool hook_parse(struct __sk_buff *skb, const enum hook_dir at, struct packet *p, __u32 l2, __u32 now,
-			const struct settings *s, int *verdict, const bool v6)
+inline_ bool hook_parse(struct __sk_buff *skb, const enum hook_dir at, struct packet *p, __u32 l2, __u16 zone,
+			__u32 now, const struct settings *s, int *verdict, const bool v6)
 {
 	enum reason reason = packet_parse(skb, v6, l2, p);
 
@@ -53,7 +54,7 @@ inline_ bool hook_parse(struct __sk_buff *skb, const enum hook_dir at, struct pa
 				   : verdict_unjudged(skb, at, p, reason, REASON_PASSED_INVALID, v6);
 		return false;
 	}
-	if (unlikely(p->flags & PACKET_FOLLOWER) && !fragment_recall(p, at, now, v6)) {
+	if (unlikely(p->flags & PACKET_FOLLOWER) && !fragment_recall(p, at, zone, now, v6)) {
 		*verdict = verdict_unjudged(skb, at, p, REASON_DROP_FRAGMENT, REASON_PASSED_FRAGMENT, v6);
 		return false;
 	}
@@ -89,11 +90,14 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	enum stage stage;
 	__u32 high, seen;
 	__u16 gen;
+	__u32 zones = 0;
 	int verdict;
 
 	if (!again)
 		skb->cb[0] = l2; /* what was there is another filter's, or another host's */
-	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
+	if (s)
+		zones = zones_read(skb, at, s);
+	if (!s || !hook_parse(skb, at, &p, l2, zones_in(zones), now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	if (unlikely(p.flags & PACKET_ICMP_ERROR)) {
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
@@ -108,10 +112,10 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	}
 	blur(p.proto, s->zero);
 	if (unlikely(p.flags & PACKET_FIRST))
-		fragment_remember(&p, at, now, v6);
+		fragment_remember(&p, at, zones_in(zones), now, v6);
 	blur(p.flags, s->zero);
 	tag = at == HOOK_EGRESS ? skb->tc_index : skb->tc_index & -(__u32)upper;
-	high = packet_key(&key, &p, tag, local, v6);
+	high = packet_key(&key, &p, tag, local, zones, v6);
 	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
 	if (!ref)
@@ -129,6 +133,8 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	blur(seen, s->zero);
 	blur(upper, s->zero);
 	upper &= 1;
+	if (unlikely(tag_is_far(tag) & !seen)) /* routed into another flow's zone */
+		return verdict_drop(skb, at, REASON_DROP_ZONE);
 	if (at == HOOK_EGRESS && !local && dir == CT_DIR_ORIGINAL && unlikely(f->flags & FLOW_AT_INGRESS)) {
 		/* born where the outgoing interface was not known: its source is to be judged here */
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
@@ -138,7 +144,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	if (unlikely(stage == STAGE_DONE)) {
 		if (seen) {
 			flow_count_class(skb, f, dir, at);
-			tag_packet(skb, f, slot, at, upper);
+			tag_packet(skb, f, slot, dir, at, upper);
 			return verdict_pass(skb, at, REASON_FORWARDED);
 		}
 		/*
@@ -166,7 +172,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	}
 	flow_count_class(skb, f, dir, at);
 	if (translate(skb, &p, f, gen, dir, at, v6))
-		tag_packet(skb, f, slot, at, upper);
+		tag_packet(skb, f, slot, dir, at, upper);
 	else
 		reason = REASON_DROP_REWRITE;
 done:
@@ -176,6 +182,9 @@ done:
 		hop_event(skb, EVENT_UPDATE, slot, gen, reason, at, v6);
 	return verdict_end(skb, at, reason);
 miss:
+	/* its flow has ended meanwhile, or it was routed into a zone that it is not of: nobody else's flow */
+	if (unlikely(tag_is_far(tag)))
+		return verdict_drop(skb, at, REASON_DROP_ZONE);
 	hop_begin(skb, l2, (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
 	hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
@@ -197,7 +206,8 @@ inline_ int hook_options(struct __sk_buff *skb, const enum hook_dir at, const bo
 	struct packet p;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), clock_now(), s, &verdict, v6))
+	/* a follower shows no options: its zone does not matter */
+	if (!s || !hook_parse(skb, at, &p, hop_l2(skb), 0, clock_now(), s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	segment_read_options(skb, &p, s);
 	if (p.tcp_flags & TCP_SYN && iface_clamps(skb)) {
@@ -230,7 +240,7 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 	sctp_read(skb, &p, &chunks, s->zero);
 	word = sctp_begin(&chunks, s->zero);
 	blur(word, s->zero);
-	high = packet_key(&key, &p, tag, local, v6);
+	high = packet_key(&key, &p, tag, local, zones_read(skb, at, s), v6);
 	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
 	if (ref) {
@@ -264,6 +274,9 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 		skb->tc_index = 0; /* another host's, if it came over a virtual wire */
 	if (!frame_is_ours(skb, at, &verdict))
 		return verdict;
+	/* translated below, to be looked up where it leaves, which is not known yet */
+	if (at == HOOK_INGRESS && upper && tag_is_far(skb->tc_index))
+		return verdict_pass(skb, at, REASON_FORWARDED);
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
 		verdict = fast4(skb, at, l2, upper, redirect);
 		if (likely(verdict != FAST_NOT))

@@ -207,7 +207,7 @@ inline_ long error_outer(struct __sk_buff *skb, const struct packet *p, const en
 
 inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), l2 = hop_l2(skb), tag = 0, slot;
+	__u32 now = clock_now(), l2 = hop_l2(skb), tag = 0, zones = 0, slot;
 	bool upper = hop_flags(skb) & HOP_UPPER, high;
 	struct settings *s = settings_get();
 	struct tuple6 reverse, other;
@@ -219,7 +219,9 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 	enum ct_dir dir;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
+	if (s)
+		zones = zones_read(skb, at, s);
+	if (!s || !hook_parse(skb, at, &p, l2, zones_in(zones), now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	if (!(v6 ? quote_parse6(skb, &p, &q) : quote_parse4(skb, &p, &q)))
 		return verdict_unjudged(skb, at, &p, REASON_DROP_INVALID, REASON_PASSED_INVALID, v6);
@@ -230,11 +232,11 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 	if (at == HOOK_EGRESS || upper)
 		tag = skb->tc_index;
 	tuple_reverse(&reverse, &q.tuple, v6);
-	if (tag & TAG_MIDDLE)
+	if (tag_is_middle(tag))
 		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind) | KEY_MIDDLE,
 				 tag & TAG_SLOT_MASK, v6);
 	else
-		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind), 0, v6);
+		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind), tag_zone(tag, zones), v6);
 	ref = tuple_find(&key, v6);
 	if (!ref)
 		goto unknown;
@@ -273,7 +275,7 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 			return verdict_drop(skb, at, REASON_DROP_REWRITE);
 	}
 done:
-	tag_packet(skb, f, slot, at, upper);
+	tag_packet(skb, f, slot, dir, at, upper);
 	return verdict_pass(skb, at, REASON_RELATED);
 unknown:
 	return verdict_unjudged(skb, at, &p, REASON_DROP_INVALID, REASON_PASSED_INVALID, v6);

@@ -16,7 +16,7 @@ inline_ int judge_lost(struct __sk_buff *skb, struct flow *f, const struct tuple
 {
 	union tuple_key key;
 
-	tuple_key(&key, reply, f->proto, flow_key_flags(f), 0, v6);
+	tuple_key(&key, reply, f->proto, flow_key_flags(f), flow_zone(f, CT_DIR_REPLY), v6);
 	tuple_release(&key, v6);
 	slot_abandon(f);
 	if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
@@ -35,7 +35,6 @@ inline_ void flow_inherit(struct flow *to, const struct flow *from)
 	to->bytes[0] = from->bytes[0];
 	to->bytes[1] = from->bytes[1];
 	to->mark = from->mark;
-	to->zone = from->zone;
 	to->tcp = from->tcp;
 }
 
@@ -55,7 +54,7 @@ inline_ void judge_release(const struct flow *old, __u32 slot, const struct pack
 		tuple_release(&key, v6);
 	}
 	flow_tuple(old, CT_DIR_REPLY, &reply, v6);
-	tuple_key(&key, &reply, p->proto, kind_key_flags(p->kind), 0, v6);
+	tuple_key(&key, &reply, p->proto, kind_key_flags(p->kind), flow_zone(old, CT_DIR_REPLY), v6);
 	tuple_release(&key, v6);
 }
 
@@ -69,16 +68,17 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	struct tuple_ref *held, ref = {};
 	__u16 held_gen;
 	union tuple_key key;
-	bool high, translated;
+	bool high, translated, source;
 	struct packet p;
 	int verdict;
 
 	if (!f || !s)
 		return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);
 	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-	if (!hook_parse(skb, HOOK_EGRESS, &p, hop_l2(skb), now, s, &verdict, v6))
+	if (!hook_parse(skb, HOOK_EGRESS, &p, hop_l2(skb), flow_zone(f, CT_DIR_ORIGINAL), now, s, &verdict,
+			v6))
 		return judge_lost(skb, f, &reply, v6);
-	packet_key(&key, &p, tag, false, v6);
+	packet_key(&key, &p, tag, false, zones_read(skb, HOOK_EGRESS, s), v6);
 	held = tuple_find(&key, v6);
 	if (!held)
 		return judge_lost(skb, f, &reply, v6);
@@ -98,22 +98,28 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	translated = old->nat != NAT_NONE;
 	blur(translated, s->zero);
 	translated &= 1;
-	f->flags = (f->flags | old->flags) & ~FLOW_AT_INGRESS;
+	f->flags = (f->flags | (old->flags & ~FLOW_MIDDLE_KEY)) & ~FLOW_AT_INGRESS;
 	ref.slot = slot;
 	ref.gen = f->gen;
-	write_once(f->status, old->status | CT_SRC_NAT);
+	/* else it is here because it leaves into another zone */
+	source = !address_equal(p.tuple.saddr, reply.daddr, v6) || p.tuple.sport != reply.dport;
+	blur(source, s->zero);
+	source &= 1;
+	write_once(f->status, old->status | (source ? CT_SRC_NAT : 0));
 	barrier_compiler();
 	if (translated) {
 		f->nat = old->nat;
 		f->rule = old->rule;
-		high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE,
-				 slot & KEY_MIDDLE_SLOT_MASK, v6);
-		ref.form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
-		f->flags |= FLOW_MIDDLE_KEY;
-		tuple_claim(&key, &ref, v6);
+		if (source) {
+			high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE,
+					 slot & KEY_MIDDLE_SLOT_MASK, v6);
+			ref.form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
+			f->flags |= FLOW_MIDDLE_KEY;
+			tuple_claim(&key, &ref, v6);
+		}
 		judge_release(old, held_slot, &p, v6);
 	}
-	high = tuple_key(&key, &original, p.proto, kind_key_flags(p.kind), 0, v6);
+	high = tuple_key(&key, &original, p.proto, kind_key_flags(p.kind), flow_zone(f, CT_DIR_ORIGINAL), v6);
 	ref.form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
 	tuple_replace(&key, &ref, v6);
 	/* the keys are the successor's: nothing but the slot is left to tear down */
@@ -121,7 +127,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	slot_publish(f);
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, HOOK_EGRESS);
 	if (translate(skb, &p, f, ref.gen, CT_DIR_ORIGINAL, HOOK_EGRESS, v6))
-		tag_packet(skb, f, slot, HOOK_EGRESS, hop_flags(skb) & HOP_UPPER);
+		tag_packet(skb, f, slot, CT_DIR_ORIGINAL, HOOK_EGRESS, hop_flags(skb) & HOP_UPPER);
 	else
 		reason = REASON_DROP_REWRITE;
 	blur(reason, s->zero);

@@ -53,7 +53,9 @@ struct fragment4_key {
 	__be32 daddr;
 	__be16 id;
 	__u8 proto;
-	__u8 hook; /* enum hook_dir: the addresses are those at that hook */
+	__u8 hook;  /* enum hook_dir: the addresses are those at that hook */
+	__u16 zone; /* that the datagram came in by */
+	__u16 pad;
 };
 
 struct fragment6_key {
@@ -62,7 +64,7 @@ struct fragment6_key {
 	__be32 id;
 	__u8 proto;
 	__u8 hook;
-	__u16 pad;
+	__u16 zone;
 };
 
 /* What only the first fragment says. */
@@ -119,6 +121,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } neighbour_ticks SEC(".maps");
+
+/* Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, IFACES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} zones SEC(".maps");
 
 /* Two banks, so that a new set of rules is written beside the live one and taken by one store. */
 struct {

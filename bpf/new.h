@@ -66,14 +66,16 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	struct tuple_ref *ref;
 	struct iface *iface;
 	struct packet p;
-	__u32 tag = 0;
+	__u32 tag = 0, zones = 0;
 	int verdict;
 
-	if (!s || !hook_parse(skb, at, &p, l2, now, s, &verdict, v6))
+	if (s)
+		zones = zones_read(skb, at, s);
+	if (!s || !hook_parse(skb, at, &p, l2, zones_in(zones), now, s, &verdict, v6))
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	if (at == HOOK_EGRESS || upper)
 		tag = skb->tc_index;
-	packet_key(&key, &p, tag, local, v6);
+	packet_key(&key, &p, tag, local, zones, v6);
 	ref = tuple_find(&key, v6);
 	if (ref) {
 		__u32 slot = ref->slot;
@@ -114,7 +116,9 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 				flags |= HOP_MASQUERADE;
 		}
 	}
-	if (judge && index == RULE_NONE && !(flags & HOP_MASQUERADE)) {
+	if (unlikely(!zones_meet(zones)))
+		return verdict_drop(skb, at, REASON_DROP_ZONE);
+	if (judge && index == RULE_NONE && !(flags & HOP_MASQUERADE) && zones_in(zones) == zones_out(zones)) {
 		ref = tuple_find(&key, v6);
 		if (ref) {
 			struct flow *f = flow_at(ref->slot, v6);

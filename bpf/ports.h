@@ -84,6 +84,7 @@ struct port_search {
 	__u32 end;	  /* of the sequence space of the SYN that needs the port */
 	__u8 proto;
 	__u8 key_flags;
+	__u16 zone; /* of the reply tuple */
 };
 
 /* One pass: the port is base + scale * offset. The masks are all ones or 0. */
@@ -204,7 +205,7 @@ inline_ void port_walk_begin(struct port_walk *w, const struct port_search *sear
 	w->base = search->port_min;
 	w->scale = 1;
 	w->size = search->port_max - search->port_min + 1;
-	tuple_key(&w->key, reply, search->proto, search->key_flags, 0, v6);
+	tuple_key(&w->key, reply, search->proto, search->key_flags, search->zone, v6);
 }
 
 /* Random start, random stride, and of UDP's ports those that are as odd or even as the one asked for. */
@@ -244,8 +245,8 @@ inline_ void port_walk_resume(struct port_walk *w, struct port_hint *hint, const
 inline_ enum search port_search_pass(const struct port_search *search, struct tuple_ref *ref, __u32 *tries,
 				     __u32 *victim, __u32 now, __u32 zero, const __u32 step, const bool v6)
 {
-	__u32 hash = port_hint_hash(search->reply, search->proto, v6), tag, which, port = 0, ordered, looked,
-	      walked = 1;
+	__u32 hash = port_hint_hash(search->reply, search->proto, search->zone, v6), tag, which, port = 0,
+	      ordered, looked, walked = 1;
 	struct tuple6 *reply = search->reply;
 	struct port_hint *hint;
 	struct port_walk w;

@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "metrics.h"
 #include "tuple.h"
+#include "zone.h"
 
 enum { LOCK_CLAIM = 1, LOCK_KILL = 1 << 16, LOCK_CLAIM_MASK = 0xffff };
 
@@ -131,9 +132,9 @@ inline_ __u8 flow_key_flags(const struct flow *f)
 }
 
 /* Which entry of port_hints stands for the ports toward this other side. */
-inline_ __u32 port_hint_hash(const struct tuple6 *reply, __u8 proto, const bool v6)
+inline_ __u32 port_hint_hash(const struct tuple6 *reply, __u8 proto, __u16 zone, const bool v6)
 {
-	__u32 h = reply->saddr[0] + reply->daddr[0] * 0x9e3779b1 + proto;
+	__u32 h = reply->saddr[0] + reply->daddr[0] * 0x9e3779b1 + proto + (zone << 16);
 
 	if (v6) {
 		h = (h ^ h >> 15) * 0x85ebca77 + reply->saddr[1] + reply->daddr[1] * 0xc2b2ae3d;
@@ -147,9 +148,9 @@ inline_ __u32 port_hint_hash(const struct tuple6 *reply, __u8 proto, const bool 
 }
 
 /* A translated flow has gone: whoever looks for a port toward the same other side finds its port. */
-inline_ void port_hint_freed(const struct tuple6 *reply, __u8 proto, const bool v6)
+inline_ void port_hint_freed(const struct tuple6 *reply, __u8 proto, __u16 zone, const bool v6)
 {
-	__u32 which = port_hint_hash(reply, proto, v6) % PORT_HINTS_MAX;
+	__u32 which = port_hint_hash(reply, proto, zone, v6) % PORT_HINTS_MAX;
 	struct port_hint *hint = bpf_map_lookup_elem(&port_hints, &which);
 
 	if (hint) {
@@ -171,13 +172,13 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 	write_once(f->status, 0);
 	flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
 	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0), f->zone,
-		  v6);
+	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0),
+		  flow_zone(f, CT_DIR_ORIGINAL), v6);
 	tuple_release(&key, v6);
-	if (f->nat != NAT_NONE) {
-		tuple_key(&key, &reply, f->proto, key_flags, f->zone, v6);
+	if (f->nat != NAT_NONE || f->flags & FLOW_ZONE_MASK) {
+		tuple_key(&key, &reply, f->proto, key_flags, flow_zone(f, CT_DIR_REPLY), v6);
 		tuple_release(&key, v6);
-		port_hint_freed(&reply, f->proto, v6);
+		port_hint_freed(&reply, f->proto, flow_zone(f, CT_DIR_REPLY), v6);
 		if (f->flags & FLOW_MIDDLE_KEY) {
 			/* source as it came, destination as it leaves */
 			address_copy(original.daddr, reply.saddr, v6);

@@ -12,6 +12,7 @@
 #include "rewrite.h"
 #include "slot.h"
 #include "verdict.h"
+#include "zone.h"
 
 /*
  * What ingress tells egress about the packet, in skb->tc_index: the field survives forwarding and
@@ -20,29 +21,52 @@
  */
 enum {
 	TAG_SEEN = 1 << 15,
-	TAG_MIDDLE = 1 << 14,  /* look the packet up under KEY_MIDDLE */
-	TAG_SENT = TAG_MIDDLE, /* alone: ingress has done everything (redirect.h) */
+	TAG_FAR = 1 << 14,		 /* seen, and to be looked up in the zone that it leaves by */
+	TAG_MIDDLE = TAG_SEEN | TAG_FAR, /* seen, and to be looked up under KEY_MIDDLE */
+	TAG_KIND_MASK = TAG_SEEN | TAG_FAR,
 	TAG_SLOT_MASK = KEY_MIDDLE_SLOT_MASK,
+	TAG_SENT = TAG_SLOT_MASK, /* without a kind: ingress has done everything (redirect.h) */
 };
+
+inline_ bool tag_is_middle(__u32 tag)
+{
+	return (tag & TAG_KIND_MASK) == TAG_MIDDLE;
+}
+
+/* 1 or 0. */
+inline_ __u32 tag_is_far(__u32 tag)
+{
+	return tag / TAG_FAR & ~(tag / TAG_SEEN) & 1;
+}
 
 /* 1 or 0. verifier: without a branch. */
 inline_ __u32 tag_matches(__u32 tag, __u32 slot)
 {
-	__u32 differs = (tag ^ (slot | TAG_SEEN)) & (TAG_SEEN | TAG_SLOT_MASK);
+	__u32 differs = (tag ^ slot) & TAG_SLOT_MASK;
 
 	hide(differs);
-	return (differs - 1) >> 31;
+	return (differs - 1) >> 31 & (tag / TAG_SEEN | tag / TAG_FAR);
+}
+
+/* The zone that a packet is looked up in. verifier: without a branch. */
+inline_ __u32 tag_zone(__u32 tag, __u32 zones)
+{
+	__u32 shift = tag_is_far(tag) * 16;
+
+	hide(shift);
+	return zones >> (shift & 16) & 0xffff;
 }
 
 /* The tuple key under which a hook finds a packet; returns whether its source is endpoint 1. */
-inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag, bool local, const bool v6)
+inline_ bool packet_key(union tuple_key *key, const struct packet *p, __u32 tag, bool local, __u32 zones,
+			const bool v6)
 {
 	__u8 flags = kind_key_flags(p->kind);
 
-	if (tag &
-	    TAG_MIDDLE) /* the slot stands in for the zone: two flows may look alike between the hooks */
+	/* the slot stands in for the zone: two flows may look alike between the hooks */
+	if (tag_is_middle(tag))
 		return tuple_key(key, &p->tuple, p->proto, flags | KEY_MIDDLE, tag & TAG_SLOT_MASK, v6);
-	return tuple_key(key, &p->tuple, p->proto, flags | (local ? KEY_LOCAL : 0), 0, v6);
+	return tuple_key(key, &p->tuple, p->proto, flags | (local ? KEY_LOCAL : 0), tag_zone(tag, zones), v6);
 }
 
 /*
@@ -93,14 +117,31 @@ inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flo
 	return translate_at(skb, p, f, gen, dir, at, v6);
 }
 
+_Static_assert(CT_DST_NAT == 1 << 5 && CT_SRC_NAT == 1 << 4, "tag_make() shifts to them");
+
+/* The word that ingress leaves about a packet of direction `dir`, whose destination it has translated. */
+inline_ __u32 tag_make(const struct flow *f, __u32 slot, enum ct_dir dir)
+{
+	__u32 kind = TAG_SEEN, middle, far;
+
+	if (unlikely(f->flags & (FLOW_MIDDLE_KEY | FLOW_ZONE_MASK))) {
+		/* verifier: arithmetic. The status bit of the destination's translation in this direction */
+		middle = f->flags / FLOW_MIDDLE_KEY & 1;
+		far = (f->flags / FLOW_ZONE_REPLY | f->flags / FLOW_ZONE_ORIGINAL) &
+		      (__u32)f->status >> (5 - (dir & 1)) & 1;
+		far |= middle;
+		kind = far * TAG_FAR | (middle | (far ^ 1)) * TAG_SEEN;
+	}
+	return kind | (slot & TAG_SLOT_MASK);
+}
+
 /* Ingress: leaves word for egress. Egress: takes it away, the packet may reach another host's hooks with it.
  */
-inline_ void tag_packet(struct __sk_buff *skb, const struct flow *f, __u32 slot, const enum hook_dir at,
-			bool upper)
+inline_ void tag_packet(struct __sk_buff *skb, const struct flow *f, __u32 slot, enum ct_dir dir,
+			const enum hook_dir at, bool upper)
 {
 	if (at == HOOK_INGRESS)
-		skb->tc_index =
-			TAG_SEEN | (f->flags & FLOW_MIDDLE_KEY ? TAG_MIDDLE : 0) | (slot & TAG_SLOT_MASK);
+		skb->tc_index = tag_make(f, slot, dir);
 	else if (!upper && skb->tc_index)
 		skb->tc_index = 0;
 }

@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 3, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 4, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -244,7 +244,7 @@ struct flow {
 	__u8 state; /* enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type */
 	__u8 nat;   /* enum nat_type */
 	__u8 flags; /* enum flow_flags */
-	__u16 zone;
+	__u16 zone; /* of both tuples, or of the one that the flags leave it to */
 	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
 	__u64 packets[CT_DIR_COUNT];
 	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
@@ -257,6 +257,10 @@ enum flow_flags {
 	FLOW_LOCAL_KEY = 1 << 0,  /* its original tuple's key carries KEY_LOCAL */
 	FLOW_MIDDLE_KEY = 1 << 1, /* it also has a key of form FORM_MIDDLE */
 	FLOW_AT_INGRESS = 1 << 2, /* created at an ingress hook: the source has not been judged */
+	/* one of the two: the flow is between its zone and zone 0, also an untranslated one has two keys */
+	FLOW_ZONE_REPLY = 1 << 6,    /* the zone is the reply tuple's alone */
+	FLOW_ZONE_ORIGINAL = 1 << 7, /* the zone is the original tuple's alone */
+	FLOW_ZONE_MASK = FLOW_ZONE_REPLY | FLOW_ZONE_ORIGINAL,
 };
 
 struct flow4 {
@@ -300,6 +304,7 @@ enum reason {
 				    with it */
 	REASON_DROP_PORT_FIXED,	 /* the outside port or address is taken, and the protocol's port can't change
 				  */
+	REASON_DROP_ZONE,	 /* from one zone into another, or routed out of its flow's */
 	REASON_COUNT = 128,
 };
 
@@ -450,6 +455,7 @@ enum settings_flags {
 	SETTING_TCP_LOOSE = 1 << 0,   /* a connection may be picked up in the middle */
 	SETTING_TCP_LIBERAL = 1 << 1, /* sequence numbers out of window are let through */
 	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
+	SETTING_ZONES = 1 << 4, /* an interface has a zone */
 };
 
 /* What is told to those who listen. */

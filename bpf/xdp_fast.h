@@ -88,9 +88,11 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 
 	if (!s || !fast_parse(skb, ETH_HLEN, &p))
 		return FAST_NOT;
+	if (unlikely(s->flags & SETTING_ZONES)) /* TC knows them */
+		return XDP_PASS;
 	if (!xdp_fast_may_send(skb, &p))
 		return XDP_PASS;
-	high = fast_key(&key, &p);
+	high = fast_key(&key, &p, 0);
 	ref = bpf_map_lookup_elem(&tuples4, &key.tuple);
 	if (!ref)
 		return FAST_NOT;

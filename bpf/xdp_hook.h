@@ -132,8 +132,8 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	__u16 gen;
 	__u8 form;
 
-	if (!s || packet_parse(skb, v6, ETH_HLEN, &p))
-		return XDP_PASS;
+	if (!s || unlikely(s->flags & SETTING_ZONES) || packet_parse(skb, v6, ETH_HLEN, &p))
+		return XDP_PASS; /* zones: TC knows them */
 	packet_blur(&p, s->zero);
 	if (!xdp_may_send(skb, &p, v6))
 		return XDP_PASS;
@@ -142,7 +142,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 		hop_go(skb, CALL_OPTIONS_EGRESS, v6);
 		return XDP_PASS;
 	}
-	high = packet_key(&key, &p, 0, false, v6);
+	high = packet_key(&key, &p, 0, false, 0, v6);
 	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
 	if (!ref)

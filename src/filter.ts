@@ -25,6 +25,7 @@ export interface Filter {
   readonly iface?: string;
   /** The bits of `mask` are those of `value`. */
   readonly mark?: { readonly value: number; readonly mask: number };
+  /** Of either direction. */
   readonly zone?: number;
 }
 

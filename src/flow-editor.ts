@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What can be done to single flows from userspace, whatever table stands behind it. */
 import type { Address } from './address.js';
-import type { Flow } from './flow.js';
+import type { Flow, ZoneDirection } from './flow.js';
 
 /** One direction of a flow, by which it is found; numbers in host order. */
 export interface TupleQuery {
@@ -13,13 +13,17 @@ export interface TupleQuery {
   readonly dport: number;
   /** Of ICMP: what the packets of this direction carry. */
   readonly icmpType?: number;
+  /** In which this direction's packets arrive. */
   readonly zone: number;
 }
 
 /** A flow to be made. Its reply tuple says whether it is translated; numbers in host order. */
 export interface NewFlow {
   readonly original: TupleQuery;
-  /** Ports, identifiers and type as the replies carry them; protocol and zone are the original's. */
+  /** Of both directions, or of the one that zoneDirection names, the other one's being 0. */
+  readonly zone: number;
+  readonly zoneDirection?: ZoneDirection;
+  /** Ports, identifiers and type as the replies carry them; the protocol is the original's. */
   readonly reply: Pick<TupleQuery, 'src' | 'dst' | 'sport' | 'dport'>;
   /** The reply's port, or identifier, to the translated source is only a wish: if it is taken, another one will do. */
   readonly anyPort: boolean;

@@ -117,13 +117,18 @@ function makeRequest(flow: NewFlow, reply: Reply, state: number): Partial<EditRe
     timeout: timeoutTicks(flow.timeout),
     mark: flow.mark,
     status: flow.status | natBits,
-    zone: original.zone,
+    zone: flow.zone,
     proto: original.protonum,
     state,
     nat: source ? NatType.SNAT : destination ? NatType.DNAT : NatType.NONE,
-    flags: source && destination ? FlowFlags.MIDDLE_KEY : 0,
+    flags: (source && destination ? FlowFlags.MIDDLE_KEY : 0) | zoneFlags(flow),
     tuple: [tupleOf(original), tupleOf(reply)],
   };
+}
+
+function zoneFlags({ zone, zoneDirection }: NewFlow): number {
+  if (zone === 0 || zoneDirection === undefined) return 0;
+  return zoneDirection === 'original' ? FlowFlags.ZONE_ORIGINAL : FlowFlags.ZONE_REPLY;
 }
 
 function tupleOf({ src, dst, sport, dport }: Reply): EditRequest['tuple'][number] {

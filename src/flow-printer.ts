@@ -10,7 +10,7 @@ import { decodeFlow, flowAge, flowTimeout } from './decode-flow.js';
 import type { Flow, FlowTuple } from './flow.js';
 import type { Match } from './flow-table.js';
 import type { Frame } from './frame.js';
-import { CtDir } from './generated/layouts.gen.js';
+import { CtDir, FlowFlags } from './generated/layouts.gen.js';
 import type { InterfaceNames } from './interface-names.js';
 import type { RawFlow } from './raw-flow.js';
 
@@ -147,7 +147,8 @@ export class FlowPrinter {
 
   #template(raw: RawFlow, now: number): Template | null {
     const kind = raw.proto | (raw.state << 8) | (raw.status << 16);
-    const place = raw.ifindex * 16 + raw.nat * 2 + (raw.family === 4 ? 0 : 1);
+    const kindOfZone = raw.flags & (FlowFlags.ZONE_ORIGINAL | FlowFlags.ZONE_REPLY);
+    const place = raw.ifindex * 4096 + kindOfZone * 16 + raw.nat * 2 + (raw.family === 4 ? 0 : 1);
     let places = this.#templates.get(kind);
     if (!places) {
       places = new Map();

@@ -54,6 +54,7 @@ function hasTuple(raw: RawFlow, dir: FlowDir, probe: RawFlow): boolean {
   const here = raw.tuple[dir];
   const there = probe.tuple[CtDir.ORIGINAL];
   const size = raw.addressSize;
+  if (raw.zoneOf(dir) !== probe.zone) return false;
   return (
     isSame(raw.bytes, here.saddr, probe.bytes, there.saddr, size) &&
     isSame(raw.bytes, here.daddr, probe.bytes, there.daddr, size) &&

@@ -67,6 +67,9 @@ export interface FlowTuple {
   bytes: number;
 }
 
+/** A direction that a zone is of while the other one is in zone 0. */
+export type ZoneDirection = 'original' | 'reply';
+
 /** The contract's JSON object, and behind it what only ctnat itself needs. */
 export interface Flow {
   family: Family;
@@ -86,6 +89,8 @@ export interface Flow {
   age: number;
   mark: number;
   zone: number;
+  /** Absent: the zone is of both directions. */
+  zoneDirection?: ZoneDirection;
   iface: string;
 
   /** Internal: index in the flow map, and the generation that the slot had. */

@@ -13,10 +13,11 @@ export const FLOW_FORMATTER: Formatter<Flow> = { text: flowText, json: flowJson 
 export function flowJson(flow: Flow): string {
   const state = flow.state === undefined ? '' : `,"state":"${flow.state}"`;
   const status = flow.status.length === 0 ? '' : `"${flow.status.join('","')}"`;
+  const direction = flow.zoneDirection === undefined ? '' : `,"zoneDirection":"${flow.zoneDirection}"`;
   return (
     `{"family":"${flow.family}","proto":"${flow.proto}","protonum":${flow.protonum}${state}` +
     `,"status":[${status}],"original":${tupleJson(flow.original)},"reply":${tupleJson(flow.reply)}` +
-    `,"timeout":${flow.timeout},"age":${tenths(flow.age)},"mark":${flow.mark},"zone":${flow.zone}` +
+    `,"timeout":${flow.timeout},"age":${tenths(flow.age)},"mark":${flow.mark},"zone":${flow.zone}${direction}` +
     `,"iface":${ifaceJson(flow.iface)}}`
   );
 }
@@ -79,7 +80,8 @@ function flowText(flow: Flow): string {
     line += ` XLATE_SRC ${endpointText(reply.dst, reply.dport ?? reply.id ?? reply.key)}`;
   if (status.includes('DST_NAT'))
     line += ` XLATE_DST ${endpointText(reply.src, reply.sport ?? reply.id ?? reply.key)}`;
-  return `${line} Mark=${flow.mark} Zone=${flow.zone} Age=${tenths(flow.age)}sec Iface=${ifaceText(flow.iface)}`;
+  const zone = `${flow.zone}${flow.zoneDirection === undefined ? '' : `:${flow.zoneDirection}`}`;
+  return `${line} Mark=${flow.mark} Zone=${zone} Age=${tenths(flow.age)}sec Iface=${ifaceText(flow.iface)}`;
 }
 
 const FLAGS = new WeakMap<readonly FlowStatus[], string>();

@@ -30,6 +30,8 @@ export interface InterfaceOptions {
   readonly mss?: MssLimit;
   /** Whether established flows skip the stack at TC, where nothing but ctnat has to see them. */
   readonly redirect?: boolean;
+  /** Of what comes in by it: the same addresses in another zone are another flow. Absent: 0. */
+  readonly zone?: number;
 }
 
 /** See InterfaceOptions.mss. */
@@ -48,6 +50,18 @@ export function parseMss(text: string): MssLimit {
   const [min, max] = MSS_BOUNDS;
   if (value >= min && value <= max) return value;
   throw new RangeError(`invalid MSS ${quoted(text)}; give pmtu, or ${min} to ${max} bytes`);
+}
+
+const ZONE_MAX = 0xffff;
+
+/**
+ * Reads a zone's number.
+ * @throws RangeError
+ */
+export function parseZone(text: string): number {
+  const value = /^[0-9]{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= ZONE_MAX) return value;
+  throw new RangeError(`invalid zone ${quoted(text)}; give 0 to ${ZONE_MAX}`);
 }
 
 export interface InterfaceConfig extends InterfaceOptions {

@@ -5,7 +5,7 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping, mss, xdp, redirects, why }: Attachment,
+  { name, ifindex, masquerade, mapping, mss, zone, xdp, redirects, why }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
@@ -18,5 +18,6 @@ export function interfaceStatus(
     mapping,
     mss: mss ?? null,
     redirect: redirects ?? false,
+    zone: zone ?? 0,
   };
 }

@@ -29,7 +29,7 @@ export function hookVariant(
   redirect = false,
 ): HookVariant {
   if (link.type !== ARPHRD_ETHER && link.type !== ARPHRD_LOOPBACK) return 'ip';
-  if (isAbove(link, links, attached, new Set())) return 'upper';
+  if (linksBelow(link, links).some(({ ifindex }) => attached.has(ifindex))) return 'upper';
   return redirect && link.type === ARPHRD_ETHER ? 'redirect' : 'ethernet';
 }
 
@@ -40,18 +40,18 @@ export const NO_REDIRECT: Readonly<Partial<Record<HookVariant, string>>> = {
   ethernet: 'what the host sends to itself is not forwarded',
 };
 
-/** Whether an attached interface lies below, directly or deeper. */
-function isAbove(
-  link: Link,
-  links: readonly Link[],
-  attached: ReadonlySet<number>,
-  seen: Set<number>,
-): boolean {
-  if (seen.has(link.ifindex)) return false;
-  seen.add(link.ifindex);
-  return lowerLinks(link, links).some(
-    (lower) => attached.has(lower.ifindex) || isAbove(lower, links, attached, seen),
-  );
+/** The links below, directly or deeper. */
+export function linksBelow(link: Link, links: readonly Link[]): Link[] {
+  const found = new Set<Link>();
+  const add = (above: Link): void => {
+    for (const lower of lowerLinks(above, links)) {
+      if (found.has(lower)) continue;
+      found.add(lower);
+      add(lower);
+    }
+  };
+  add(link);
+  return [...found];
 }
 
 /** A bridge's or bond's members, and what a device shares its packets with. */

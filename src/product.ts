@@ -45,6 +45,8 @@ export interface InterfaceStatus {
   readonly mss: MssLimit | null;
   /** Whether established flows skip the stack at TC. */
   readonly redirect: boolean;
+  /** 0: that of interfaces without one. */
+  readonly zone: number;
 }
 
 export interface MapStatus {

@@ -5,7 +5,8 @@
  */
 import { endianness } from 'node:os';
 import type { Family } from './address.js';
-import { CtDir, CtStatus, FLOW, FLOW4, FLOW6, TUPLE4, TUPLE6 } from './generated/layouts.gen.js';
+import type { ZoneDirection } from './flow.js';
+import { CtDir, CtStatus, FLOW, FLOW4, FLOW6, FlowFlags, TUPLE4, TUPLE6 } from './generated/layouts.gen.js';
 
 /** Fields that are no addresses or ports are in this machine's byte order. */
 const LITTLE_ENDIAN = endianness() === 'LE';
@@ -152,8 +153,22 @@ export class RawFlow {
     return this.bytes[HEAD.flags]!;
   }
 
+  /** Of both directions, or of the one that zoneDirection names. */
   get zone(): number {
     return this.view.getUint16(HEAD.zone, LITTLE_ENDIAN);
+  }
+
+  /** The direction that the zone is of, where the other one is in zone 0; undefined: it is of both. */
+  get zoneDirection(): ZoneDirection | undefined {
+    if (this.flags & FlowFlags.ZONE_ORIGINAL) return 'original';
+    return this.flags & FlowFlags.ZONE_REPLY ? 'reply' : undefined;
+  }
+
+  /** In which one of its tuples is looked up. */
+  zoneOf(dir: FlowDir): number {
+    const { zoneDirection } = this;
+    const isHere = zoneDirection === undefined || (zoneDirection === 'original') === (dir === CtDir.ORIGINAL);
+    return isHere ? this.zone : 0;
   }
 
   get ifindex(): number {

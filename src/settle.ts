@@ -23,6 +23,7 @@ import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
 import { modeOf } from './xdp-mode.js';
+import { refuseXdpWithZones, settleZones, zoneEntries } from './zones.js';
 
 export interface Workplace {
   readonly datapath: Datapath;
@@ -52,7 +53,10 @@ export function settle(place: Workplace, before: State, wanted: State): Settled 
   const undo = new Undo();
   try {
     const entries = wantedEntries(place, wanted);
+    refuseXdpWithZones(wanted);
+    const zones = zoneEntries([...presentLinks(place, wanted).values()], place.network.links);
     const addressChanges = settleEntries(place.datapath, entries, undo);
+    settleZones(place.datapath, zones, undo);
     settleExempt(place.datapath, wanted.exempt, undo);
     settleRules(place, wanted, undo);
     settleTimeouts(place.datapath, wanted, undo);
@@ -166,7 +170,7 @@ function settleXdp(
   { datapath, hooks, network: { links } }: Workplace,
   attachment: Attachment,
   link: Link,
-  { flavour }: State,
+  { flavour, interfaces }: State,
   undo: Undo,
 ): Pick<Attachment, 'xdp' | 'why'> {
   const { runs, why } = modeOf(attachment, link, { links, flavour, hooks });
@@ -181,6 +185,7 @@ function settleXdp(
     return reason === undefined ? {} : { why: reason };
   };
   if (runs === 'tc') return without(why);
+  if (interfaces.some(({ zone }) => zone)) return without('an interface has a zone, and XDP mode knows none');
   if (!isXdpLoaded(datapath.pinPath)) return without('the programs of XDP mode are not loaded');
   try {
     const xdp = hooks.attachXdp(link.ifindex, attachment.mode === 'xdp', undo);

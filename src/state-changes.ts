@@ -31,8 +31,10 @@ function interfaceChanges(before: State, after: State): string[] {
   return changes;
 }
 
-function optionsText({ masquerade, mode, mapping, ports }: InterfaceConfig): string {
-  const text = `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}, mode ${mode}`;
+function optionsText({ masquerade, mode, mapping, ports, zone = 0 }: InterfaceConfig): string {
+  const text =
+    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}, mode ${mode}` +
+    `${zone === 0 ? '' : `, zone ${zone}`}`;
   return ports ? `${text}, ports ${formatPortRange(ports)}` : text;
 }
 

@@ -5,6 +5,7 @@
  * made or torn down may look like half a pair (table-repair.ts tells the difference).
  */
 
+import { endianness } from 'node:os';
 import { formatIpv4, formatIpv6 } from './address.js';
 import type { Datapath } from './datapath.js';
 import { TUPLE_REF, TUPLE4_KEY, TUPLE6_KEY, type TupleRef, tupleRefCodec } from './generated/layouts.gen.js';
@@ -12,6 +13,8 @@ import { SlotReader } from './slot-reader.js';
 import { type TupleKey, tupleKeys } from './tuple-keys.js';
 
 const BATCH = 1024;
+
+const LITTLE_ENDIAN = endianness() === 'LE';
 
 /**
  * Compares the tuple maps and the flow maps, both ways.
@@ -79,5 +82,6 @@ function keyText(key: Uint8Array, family: 4 | 6): string {
   const view = new DataView(key.buffer, key.byteOffset, key.length);
   const end = (i: 0 | 1): string =>
     `${format(key, offset.addr + i * (family === 4 ? 4 : 16))} ${view.getUint16(offset.port + i * 2)}`;
-  return `${key[offset.proto]} ${end(0)} / ${end(1)} flags ${key[offset.flags]}`;
+  const zone = view.getUint16(offset.zone, LITTLE_ENDIAN);
+  return `${key[offset.proto]} ${end(0)} / ${end(1)} flags ${key[offset.flags]} zone ${zone}`;
 }

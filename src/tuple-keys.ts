@@ -29,10 +29,14 @@ interface End {
   readonly port: number;
 }
 
-/** How many keys the flow has: one where nothing is translated, for both directions. */
+/** How many keys the flow has: one where nothing is translated and both directions are in one zone, for both. */
 export function keyCount(raw: RawFlow): number {
-  if (raw.nat === NatType.NONE) return 1;
+  if (hasOneKey(raw)) return 1;
   return raw.flags & FlowFlags.MIDDLE_KEY ? 3 : 2;
+}
+
+function hasOneKey(raw: RawFlow): boolean {
+  return raw.nat === NatType.NONE && raw.zoneDirection === undefined;
 }
 
 export function tupleKeys(raw: RawFlow): TupleKey[] {
@@ -40,9 +44,9 @@ export function tupleKeys(raw: RawFlow): TupleKey[] {
   const reply = ends(raw, CtDir.REPLY);
   const kind = icmpFlags(raw);
   const local = raw.flags & FlowFlags.LOCAL_KEY ? KeyFlags.LOCAL : 0;
-  const both = raw.nat === NatType.NONE ? TupleForm.REPLY : 0;
-  const keys = [makeKey(raw, original, kind | local, raw.zone, TupleForm.ORIGINAL | both)];
-  if (keyCount(raw) > 1) keys.push(makeKey(raw, reply, kind, raw.zone, TupleForm.REPLY));
+  const both = hasOneKey(raw) ? TupleForm.REPLY : 0;
+  const keys = [makeKey(raw, original, kind | local, raw.zoneOf(CtDir.ORIGINAL), TupleForm.ORIGINAL | both)];
+  if (keyCount(raw) > 1) keys.push(makeKey(raw, reply, kind, raw.zoneOf(CtDir.REPLY), TupleForm.REPLY));
   if (keyCount(raw) > 2) {
     // between the hooks: the source as it came, the destination as it leaves
     const middle = { source: original.source, destination: reply.source };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { DEFAULT_INTERFACE } from '../defaults.js';
 import type { AttachMode, InterfaceOptions, MappingMode, Masquerade } from '../interface-config.js';
-import { mappingForAll, mappingText, masqueradeText, parseMss } from '../interface-config.js';
+import { mappingForAll, mappingText, masqueradeText, parseMss, parseZone } from '../interface-config.js';
 import { parsePortRange } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
 import { isRefusal, refusalText } from '../refused-flavour.js';
@@ -31,6 +31,7 @@ function interfaceOptions({
   ports,
   mss,
   redirect,
+  zone,
 }: OptionValues): InterfaceOptions {
   return {
     masquerade: MASQUERADE[String(masquerade)] ?? DEFAULT_INTERFACE.masquerade,
@@ -39,13 +40,24 @@ function interfaceOptions({
     ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
     ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
     ...(redirect === true && { redirect: true }),
+    ...(zone !== undefined && { zone: optionValue('--zone', () => parseZone(String(zone))) }),
   };
 }
 
-function attachedText({ name, mode, redirect, why, hooks, masquerade, mapping }: InterfaceStatus): string {
+function attachedText({
+  name,
+  mode,
+  redirect,
+  why,
+  hooks,
+  masquerade,
+  mapping,
+  zone,
+}: InterfaceStatus): string {
   const because = why === undefined ? '' : ` because ${why}`;
+  const zoneText = zone === 0 ? '' : `, zone ${zone}`;
   return (
     `${name}: attached by ${mode}${redirect ? ' with redirect' : ''}${because} (${hooks.join(', ')}), ` +
-    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}\n`
+    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}${zoneText}\n`
   );
 }

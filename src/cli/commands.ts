@@ -43,6 +43,11 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         flags: '--redirect',
         description: 'established flows skip the stack at TC: faster, but no firewall of the host sees them',
       },
+      {
+        flags: '--zone <zone>',
+        description: 'of what comes in: the same addresses in another zone are other flows (default: 0)',
+        kind: 'none',
+      },
     ],
     hasOutput: true,
     details:
@@ -53,6 +58,7 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
       ['ctnat attach eth0 --masquerade=all --mapping eim', 'both families, one mapping for all remotes'],
       ['ctnat attach ppp0 --masquerade --mss pmtu', 'a line with a smaller MTU than the inside has'],
       ['ctnat attach lan0 lan1 --redirect', 'track without translation, past the stack'],
+      ['ctnat attach tenant1 --zone 1', 'its hosts may have the same addresses as those of tenant2'],
     ],
     load: async () => (await import('./attach.js')).attach,
   },

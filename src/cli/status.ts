@@ -42,8 +42,8 @@ function fullText({ tableFullDrops }: Status): string {
 
 function interfaceTable({ interfaces }: Status, colour: boolean): string {
   if (interfaces.length === 0) return 'no interface is attached\n';
-  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'MSS'];
-  const rows = interfaces.map(({ name, ifindex, mode, redirect, hooks, masquerade, mapping, mss }) => [
+  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'MSS', 'ZONE'];
+  const rows = interfaces.map(({ name, ifindex, mode, redirect, hooks, masquerade, mapping, mss, zone }) => [
     name,
     ifindex,
     redirect ? `${mode}+redirect` : mode,
@@ -51,8 +51,9 @@ function interfaceTable({ interfaces }: Status, colour: boolean): string {
     masqueradeText(masquerade),
     mappingText(mapping),
     mss ?? '-',
+    zone,
   ]);
-  return tableText(head, rows, { numbers: [1], colour });
+  return tableText(head, rows, { numbers: [1, 7], colour });
 }
 
 /** What packets were to tracking, a row a class. */

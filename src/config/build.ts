@@ -94,6 +94,7 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       ...(ports && { ports }),
       ...(each.mss !== undefined && { mss: each.mss }),
       ...(each.redirect && { redirect: true }),
+      ...(each.zone && { zone: each.zone }),
     };
   });
 }

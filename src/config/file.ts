@@ -13,6 +13,7 @@ export interface FileInterface {
   ports?: (number | string)[];
   mss?: number | 'pmtu';
   redirect?: boolean;
+  zone?: number;
 }
 
 export interface FileRule {

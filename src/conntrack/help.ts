@@ -29,7 +29,7 @@ Which flows:
   -j, --any-nat [ADDRESS[:PORT]]            either
   -m, --mark MARK[/MASK]
   -u, --status STATUS[,...]                 ASSURED, SEEN_REPLY, FIXED_TIMEOUT, EXPECTED, UNSET
-  -w, --zone ZONE                           (--orig-zone, --reply-zone: no flow has one in one direction)
+  -w, --zone ZONE                           also --orig-zone ZONE, --reply-zone ZONE
   -l, --label LABEL[,...]                   names of /etc/xtables/connlabel.conf
   -i, --id ID                               as -o id shows it
 

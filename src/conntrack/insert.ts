@@ -14,6 +14,8 @@ export const SETTABLE = (1 << 1) | (1 << 2) | (1 << 10);
 /** Whoever sets it would have to name the flow that expected this one. */
 export const EXPECTED = 1 << 0;
 
+type Zone = Pick<NewFlow, 'zone' | 'zoneDirection'>;
+
 /** `-I`: a flow that there is already is an error. `-A`: it is none, and stays as it is. */
 export async function insert(call: Call): Promise<Status> {
   const { request, product } = call;
@@ -35,16 +37,15 @@ export async function insert(call: Call): Promise<Status> {
 /** @throws OperationError for what no flow can have */
 function newFlow(options: FlowOptions): NewFlow | 'invalid' {
   const { status = 0, state, timeout = 0, mark, labels } = options;
-  if (options.origZone !== undefined || options.replyZone !== undefined) {
-    throw new OperationError('Operation not supported');
-  }
   if (status & EXPECTED) throw new OperationError('Device or resource busy');
   const original = originalTuple(options);
   const reply = replyTuple(options, original);
-  if (!reply || !isPossible(options)) return 'invalid';
+  const zones = zoneOf(options);
+  if (!reply || !zones || !isPossible(options)) return 'invalid';
   return {
     original,
     reply,
+    ...zones,
     anyPort:
       options.srcNat?.address !== undefined && options.srcNat.port === undefined && !hasReplyPorts(options),
     ...(state !== undefined && { state }),
@@ -55,13 +56,30 @@ function newFlow(options: FlowOptions): NewFlow | 'invalid' {
   };
 }
 
+/** A flow has one zone: of both directions, or of one. undefined: there would be another one beside it. */
+function zoneOf({ zone, origZone, replyZone }: FlowOptions): Zone | undefined {
+  let found: Zone = { zone: 0 };
+  const given: [number | undefined, Zone['zoneDirection']][] = [
+    [zone, undefined],
+    [origZone, 'original'],
+    [replyZone, 'reply'],
+  ];
+  for (const [id, zoneDirection] of given) {
+    if (id === undefined) continue;
+    if (found.zone !== 0) return undefined;
+    found = id === 0 || zoneDirection === undefined ? { zone: id } : { zone: id, zoneDirection };
+  }
+  return found;
+}
+
 /** As given, or the reply's turned round; ports may be given of either. */
 function originalTuple(options: FlowOptions): NewFlow['original'] {
   const given = tupleQuery(options);
-  if (options.src && options.dst) return given;
+  const zone = options.origZone || options.zone || 0;
+  if (options.src && options.dst) return { ...given, zone };
   const known = isKnownByPorts(options.proto ?? 0) ? options.original : {};
   const { sport = given.dport, dport = given.sport } = known;
-  return { ...given, src: given.dst, dst: given.src, sport, dport };
+  return { ...given, src: given.dst, dst: given.src, sport, dport, zone };
 }
 
 /** The original turned round, but for what the options say of it. undefined: they say only half. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** Flows as lines of text, as `conntrack -L` prints them. */
-import type { FlowTuple } from '../flow.js';
+import type { Flow, FlowTuple, ZoneDirection } from '../flow.js';
 import { DCCP, GRE } from '../protocol.js';
 import { familyNumber, lifetime, type Shown, type ShowOptions, shownProtocol } from './shown.js';
 
@@ -11,16 +11,22 @@ export function flowLine(shown: Shown, id: number, options: ShowOptions): string
   const family = options.isExtended ? `${flow.family.padEnd(8)} ${familyNumber(flow)} ` : '';
   const state = flow.state === undefined ? '' : `${flow.state} `;
   const head = `${family}${shownProtocol(protonum).padEnd(8)} ${protonum} ${flow.timeout} ${state}`;
-  const original = tupleText(flow.original, protonum, hasCounters);
-  const reply = tupleText(flow.reply, protonum, hasCounters);
+  const original = tupleText(flow.original, protonum, zoneText(flow, 'original'), hasCounters);
+  const reply = tupleText(flow.reply, protonum, zoneText(flow, 'reply'), hasCounters);
   const unreplied = flow.status.includes('SEEN_REPLY') ? '' : '[UNREPLIED] ';
   const assured = flow.status.includes('ASSURED') ? '[ASSURED] ' : '';
   return `${head}${original}${unreplied}${reply}${assured}${tail(shown, id, options)}`.trimEnd();
 }
 
-function tupleText(tuple: FlowTuple, protonum: number, hasCounters: boolean): string {
+/** Of a zone that is of one direction. */
+function zoneText({ zone, zoneDirection }: Flow, direction: ZoneDirection): string {
+  if (zoneDirection !== direction) return '';
+  return `zone-${direction === 'original' ? 'orig' : 'reply'}=${zone} `;
+}
+
+function tupleText(tuple: FlowTuple, protonum: number, zone: string, hasCounters: boolean): string {
   const counters = hasCounters ? `packets=${tuple.packets} bytes=${tuple.bytes} ` : '';
-  return `src=${tuple.src} dst=${tuple.dst} ${portsText(tuple, protonum)}${counters}`;
+  return `src=${tuple.src} dst=${tuple.dst} ${portsText(tuple, protonum)}${zone}${counters}`;
 }
 
 function portsText(tuple: FlowTuple, protonum: number): string {
@@ -40,7 +46,7 @@ export function keyText(key = 0): string {
 function tail(shown: Shown, id: number, { hasId, hasTimes, labelNames }: ShowOptions): string {
   const { flow, use, labels, stopMs } = shown;
   let text = flow.mark !== 0 || shown.hasZeroMark ? `mark=${flow.mark} ` : '';
-  if (flow.zone !== 0) text += `zone=${flow.zone} `;
+  if (flow.zone !== 0 && flow.zoneDirection === undefined) text += `zone=${flow.zone} `;
   if (hasTimes) {
     text += `delta-time=${lifetime(shown)} [start=${timeText(shown.startMs)}] `;
     if (stopMs !== undefined) text += `[stop=${timeText(stopMs)}] `;

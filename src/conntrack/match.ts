@@ -43,16 +43,15 @@ export function flowQuery(options: FlowOptions, extras: FlowExtras, changes = fa
   addPorts(tests, options.original, (flow) => flow.original);
   addPorts(tests, options.reply, (flow) => flow.reply);
   addIcmp(tests, options);
-  const { state, status, mark, id, zone, secmark, labels } = options;
+  const { state, status, mark, id, secmark, labels } = options;
   if (!changes) {
     if (state !== undefined) tests.push((flow) => flow.state === state);
     if (status) tests.push((flow) => (statusBits(flow.status) & status) === status);
     if (mark) tests.push((flow) => (flow.mark & mark.mask) >>> 0 === mark.value);
   }
   if (id !== undefined) tests.push((flow) => flowId(flow, extras.slots(flow.family)) === id);
-  if (zone !== undefined) tests.push((flow) => flow.zone === zone);
-  // no flow has a zone in one direction only, or a security mark
-  if (options.origZone !== undefined || options.replyZone !== undefined) tests.push(() => false);
+  addZones(tests, options);
+  // no flow has a security mark
   if (secmark) tests.push(() => false);
   if (options.srcNat) tests.push(sourceNat(options.srcNat));
   if (options.dstNat) tests.push(destinationNat(options.dstNat));
@@ -100,6 +99,17 @@ function addIcmp(tests: FlowPredicate[], { icmpType, icmpCode, icmpId }: FlowOpt
   if (icmpType !== undefined) tests.push(({ original }) => original.type === icmpType);
   if (icmpCode !== undefined) tests.push(({ original }) => original.code === icmpCode);
   if (icmpId !== undefined) tests.push(({ original }) => original.id === icmpId);
+}
+
+/** As conntrack(8): a zone of one direction is no zone of the flow, and the other way round. */
+function addZones(tests: FlowPredicate[], { zone, origZone, replyZone }: FlowOptions): void {
+  const add = (wanted: number | undefined, direction: Flow['zoneDirection']) => {
+    if (wanted === undefined) return;
+    tests.push((flow) => (flow.zoneDirection === direction ? flow.zone : 0) === wanted);
+  };
+  add(zone, undefined);
+  add(origZone, 'original');
+  add(replyZone, 'reply');
 }
 
 /**

@@ -74,7 +74,7 @@ export interface FlowOptions {
   readonly mark?: MaskedNumber;
   readonly id?: number;
   readonly zone?: number;
-  /** Zones of one direction only, which no flow here has. */
+  /** Zones of one direction only, whose other one is in zone 0. */
   readonly origZone?: number;
   readonly replyZone?: number;
   readonly secmark?: number;

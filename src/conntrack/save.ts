@@ -7,12 +7,14 @@ import { isTranslated, shownProtocol } from './shown.js';
 /** What of the status can be given back by `-u`. */
 const SAVED_STATUS: readonly FlowStatus[] = ['SEEN_REPLY', 'ASSURED', 'FIXED_TIMEOUT', 'EXPECTED'];
 
+const ZONE_OPTIONS = { both: '-w', original: '--orig-zone', reply: '--reply-zone' } as const;
+
 /** The line without its end. @param command of the entry: A, or U and D for what has happened to it */
 export function saveLine(flow: Flow, command: 'A' | 'U' | 'D' = 'A'): string {
   const { original, reply, protonum } = flow;
   const status = SAVED_STATUS.filter((name) => flow.status.includes(name)).join(',') || 'UNSET';
   const mark = flow.mark === 0 ? '' : `-m ${flow.mark} `;
-  const zone = flow.zone === 0 ? '' : `-w ${flow.zone} `;
+  const zone = flow.zone === 0 ? '' : `${ZONE_OPTIONS[flow.zoneDirection ?? 'both']} ${flow.zone} `;
   const replySrc = `${addressChanged(flow, 'destination') ? '-g' : '-r'} ${reply.src}`;
   const replyDst = `${addressChanged(flow, 'source') ? '-n' : '-q'} ${reply.dst}`;
   const name = shownProtocol(protonum);

@@ -14,7 +14,7 @@ export function tupleQuery({
   reply,
   ...more
 }: FlowOptions): TupleQuery {
-  const { proto = 0, icmpId = 0, icmpType, zone = 0 } = more;
+  const { proto = 0, icmpId = 0, icmpType } = more;
   const [from, to, ports] = src && dst ? [src.address, dst.address, original] : [replySrc!, replyDst!, reply];
   return {
     src: from,
@@ -23,7 +23,7 @@ export function tupleQuery({
     sport: isIcmp(proto) ? icmpId : isKnownByPorts(proto) ? (ports.sport ?? 0) : 0,
     dport: isIcmp(proto) ? icmpId : isKnownByPorts(proto) ? (ports.dport ?? 0) : 0,
     ...(icmpType !== undefined && { icmpType }),
-    zone,
+    zone: 0,
   };
 }
 

@@ -36,7 +36,7 @@ function direction(name: string, flow: Flow, tuple: FlowTuple, hasCounters: bool
     `<meta direction="${name}"><layer3 protonum="${familyNumber(flow)}" protoname="${family}">` +
     `${element('src', tuple.src)}${element('dst', tuple.dst)}</layer3>` +
     `<layer4 protonum="${protonum}" protoname="${shownProtocol(protonum)}">${ports(tuple, protonum)}</layer4>` +
-    `${counters}</meta>`
+    `${flow.zoneDirection === name ? element('zone', flow.zone) : ''}${counters}</meta>`
   );
 }
 
@@ -55,7 +55,7 @@ function independent(shown: Shown, id: number, { hasTimes, labelNames }: ShowOpt
   let text = flow.state === undefined ? '' : element('state', flow.state);
   text += element('timeout', flow.timeout);
   if (flow.mark !== 0 || shown.hasZeroMark) text += element('mark', flow.mark);
-  if (flow.zone !== 0) text += element('zone', flow.zone);
+  if (flow.zone !== 0 && flow.zoneDirection === undefined) text += element('zone', flow.zone);
   if (use !== undefined) text += element('use', use);
   text += element('id', id);
   if (flow.status.includes('ASSURED')) text += '<assured/>';

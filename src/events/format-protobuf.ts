@@ -53,7 +53,7 @@ function long(value: bigint): Long {
 }
 
 function flowFields(flow: Flow): object {
-  const { state, status, timeout, age, mark, zone, iface, ifindex } = flow;
+  const { state, status, timeout, age, mark, zone, zoneDirection, iface, ifindex } = flow;
   return {
     family: FAMILIES[flow.family],
     proto: flow.protonum,
@@ -65,6 +65,7 @@ function flowFields(flow: Flow): object {
     age,
     mark,
     zone,
+    ...(zoneDirection !== undefined && { zoneDirection }),
     iface,
     ifindex,
     nat: flow.natType,

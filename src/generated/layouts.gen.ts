@@ -401,6 +401,16 @@ export const FlowFlags = {
   MIDDLE_KEY: 2,
   /** created at an ingress hook: the source has not been judged (C: FLOW_AT_INGRESS) */
   AT_INGRESS: 4,
+  /**
+   * one of the two: the flow is between its zone and zone 0, also an untranslated one has two keys
+   *
+   * C: FLOW_ZONE_REPLY.
+   */
+  ZONE_REPLY: 64,
+  /** the zone is the original tuple's alone (C: FLOW_ZONE_ORIGINAL) */
+  ZONE_ORIGINAL: 128,
+  /** C: FLOW_ZONE_MASK. */
+  ZONE_MASK: 192,
 } as const;
 
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags];
@@ -487,7 +497,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 3,
+  LAYOUT_VERSION: 4,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -639,6 +649,8 @@ export const Reason = {
   DROP_PORT_SEARCH: 75,
   /** the outside port or address is taken, and the protocol's port can't change (C: REASON_DROP_PORT_FIXED) */
   DROP_PORT_FIXED: 76,
+  /** from one zone into another, or routed out of its flow's (C: REASON_DROP_ZONE) */
+  DROP_ZONE: 77,
   /** C: REASON_COUNT. */
   COUNT: 128,
 } as const;
@@ -653,6 +665,8 @@ export const SettingsFlags = {
   TCP_LIBERAL: 2,
   /** C: SETTING_TCP_IGNORE_INVALID_RST. */
   TCP_IGNORE_INVALID_RST: 4,
+  /** an interface has a zone (C: SETTING_ZONES) */
+  ZONES: 16,
 } as const;
 
 export type SettingsFlags = (typeof SettingsFlags)[keyof typeof SettingsFlags];
@@ -1327,7 +1341,7 @@ export interface Flow {
   nat: number;
   /** enum flow_flags (C: flags: u8 at 19) */
   flags: number;
-  /** C: zone: u16 at 20. */
+  /** of both tuples, or of the one that the flags leave it to (C: zone: u16 at 20) */
   zone: number;
   /** id of the NAT rule that made the mapping, 0 for none (C: rule: u16 at 22) */
   rule: number;
@@ -1621,7 +1635,7 @@ export const fragmentCodec: Codec<Fragment> = {
   },
 };
 
-/** C: struct fragment4_key, 12 bytes. */
+/** C: struct fragment4_key, 16 bytes. */
 export interface Fragment4Key {
   /** C: saddr: be32 at 0. */
   saddr: number;
@@ -1633,40 +1647,45 @@ export interface Fragment4Key {
   proto: number;
   /** enum hook_dir: the addresses are those at that hook (C: hook: u8 at 11) */
   hook: number;
+  /** that the datagram came in by (C: zone: u16 at 12) */
+  zone: number;
 }
 
 /** Where the fields of struct fragment4_key are, for code that reads bytes in place. */
 export const FRAGMENT4_KEY = {
-  size: 12,
+  size: 16,
   offset: {
     saddr: 0,
     daddr: 4,
     id: 8,
     proto: 10,
     hook: 11,
+    zone: 12,
   },
 } as const;
 
 export const fragment4KeyLayout: StructShape = {
   name: 'fragment4_key',
-  size: 12,
+  size: 16,
   fields: [
     { name: 'saddr', offset: 0, type: 'be32' },
     { name: 'daddr', offset: 4, type: 'be32' },
     { name: 'id', offset: 8, type: 'be16' },
     { name: 'proto', offset: 10, type: 'u8' },
     { name: 'hook', offset: 11, type: 'u8' },
+    { name: 'zone', offset: 12, type: 'u16' },
   ],
 };
 
 export const fragment4KeyCodec: Codec<Fragment4Key> = {
-  size: 12,
+  size: 16,
   read: (view, o) => ({
     saddr: view.getUint32(o, false),
     daddr: view.getUint32(o + 4, false),
     id: view.getUint16(o + 8, false),
     proto: view.getUint8(o + 10),
     hook: view.getUint8(o + 11),
+    zone: view.getUint16(o + 12, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.saddr, 0, 4294967295, 'fragment4_key.saddr'), false);
@@ -1674,6 +1693,8 @@ export const fragment4KeyCodec: Codec<Fragment4Key> = {
     view.setUint16(o + 8, whole(value.id, 0, 65535, 'fragment4_key.id'), false);
     view.setUint8(o + 10, whole(value.proto, 0, 255, 'fragment4_key.proto'));
     view.setUint8(o + 11, whole(value.hook, 0, 255, 'fragment4_key.hook'));
+    view.setUint16(o + 12, whole(value.zone, 0, 65535, 'fragment4_key.zone'), LE);
+    zero(view, o + 14, 2);
   },
 };
 
@@ -1689,6 +1710,8 @@ export interface Fragment6Key {
   proto: number;
   /** C: hook: u8 at 37. */
   hook: number;
+  /** C: zone: u16 at 38. */
+  zone: number;
 }
 
 /** Where the fields of struct fragment6_key are, for code that reads bytes in place. */
@@ -1700,6 +1723,7 @@ export const FRAGMENT6_KEY = {
     id: 32,
     proto: 36,
     hook: 37,
+    zone: 38,
   },
 } as const;
 
@@ -1712,6 +1736,7 @@ export const fragment6KeyLayout: StructShape = {
     { name: 'id', offset: 32, type: 'be32' },
     { name: 'proto', offset: 36, type: 'u8' },
     { name: 'hook', offset: 37, type: 'u8' },
+    { name: 'zone', offset: 38, type: 'u16' },
   ],
 };
 
@@ -1723,6 +1748,7 @@ export const fragment6KeyCodec: Codec<Fragment6Key> = {
     id: view.getUint32(o + 32, false),
     proto: view.getUint8(o + 36),
     hook: view.getUint8(o + 37),
+    zone: view.getUint16(o + 38, LE),
   }),
   write(view, o, value) {
     fixed(value.saddr, 4, 'fragment6_key.saddr').forEach((item, i) => {
@@ -1734,7 +1760,7 @@ export const fragment6KeyCodec: Codec<Fragment6Key> = {
     view.setUint32(o + 32, whole(value.id, 0, 4294967295, 'fragment6_key.id'), false);
     view.setUint8(o + 36, whole(value.proto, 0, 255, 'fragment6_key.proto'));
     view.setUint8(o + 37, whole(value.hook, 0, 255, 'fragment6_key.hook'));
-    zero(view, o + 38, 2);
+    view.setUint16(o + 38, whole(value.zone, 0, 65535, 'fragment6_key.zone'), LE);
   },
 };
 
@@ -3274,6 +3300,12 @@ export const maps: {
   readonly tuples4: MapLayout<Tuple4Key, TupleRef>;
   /** C: tuples6: hash, struct tuple6_key → struct tuple_ref. */
   readonly tuples6: MapLayout<Tuple6Key, TupleRef>;
+  /**
+   * Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them.
+   *
+   * C: zones: hash, u32 → u32.
+   */
+  readonly zones: MapLayout<number, number>;
 } = {
   calls: {
     name: 'calls',
@@ -3498,5 +3530,13 @@ export const maps: {
     flags: 0,
     key: tuple6KeyCodec,
     value: tupleRefCodec,
+  },
+  zones: {
+    name: 'zones',
+    type: 'hash',
+    maxEntries: 1024,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
   },
 };

@@ -10,6 +10,7 @@ import {
   maps,
   type PoolEntry,
   Reason,
+  SettingsFlags,
   SWEEP_REQUEST,
   SweepMode,
 } from '../../src/generated/layouts.gen.js';
@@ -92,7 +93,16 @@ export class Datapath {
 
   /** Empties every map and configures anew: each table begins with this. */
   configure(setup: Setup = {}): void {
-    for (const name of ['tuples4', 'tuples6', 'fragments4', 'fragments6', 'exempt4', 'exempt6', 'ifaces']) {
+    for (const name of [
+      'tuples4',
+      'tuples6',
+      'fragments4',
+      'fragments6',
+      'exempt4',
+      'exempt6',
+      'ifaces',
+      'zones',
+    ]) {
       this.#object.map(name).map.clear();
     }
     for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints'])
@@ -107,6 +117,7 @@ export class Datapath {
         ({ kind, ifindex }) => kind !== 'dnat' && (!ifindex || ifindex === this.network[name]),
       );
       this.map(maps.ifaces).set(this.network[name], iface(name, { snat: withRules, ...fields }));
+      if (fields.zone) this.map(maps.zones).set(this.network[name], fields.zone);
     }
     rules.forEach((rule, i) => {
       this.map(maps.nat_rules).set(i, natRule(i + 1, rule));
@@ -114,10 +125,15 @@ export class Datapath {
     setup.pool?.forEach((entry, i) => {
       this.map(maps.nat_pools).set(i, entry);
     });
-    const fields = { slots: setup.slots ?? FLOWS, rules: rules.length };
+    const hasZones = interfaces.some(([, { zone }]) => zone);
+    const { flags = SettingsFlags.TCP_LOOSE } = setup;
     this.map(maps.settings).set(
       0,
-      settings(setup.flags === undefined ? fields : { ...fields, flags: setup.flags }),
+      settings({
+        slots: setup.slots ?? FLOWS,
+        rules: rules.length,
+        flags: hasZones ? flags | SettingsFlags.ZONES : flags,
+      }),
     );
   }
 

@@ -28,8 +28,8 @@ export class FakeFlowEditor implements FlowEditor {
     return this.#product.table.find(
       (flow) =>
         flow.protonum === query.protonum &&
-        flow.zone === query.zone &&
-        (isOf(flow.original, query) || isOf(flow.reply, query)),
+        ((isOf(flow.original, query) && zoneOf(flow, 'original') === query.zone) ||
+          (isOf(flow.reply, query) && zoneOf(flow, 'reply') === query.zone)),
     );
   }
 
@@ -53,7 +53,7 @@ export class FakeFlowEditor implements FlowEditor {
       timeout: flow.timeout,
       age: 0,
       mark: flow.mark,
-      zone: original.zone,
+      zone: flow.zone,
       iface: '',
       slot: this.#product.table.length,
       gen: 0,
@@ -61,6 +61,7 @@ export class FakeFlowEditor implements FlowEditor {
       ifindex: 0,
     };
     if (state !== undefined) made.state = state;
+    if (flow.zoneDirection !== undefined) made.zoneDirection = flow.zoneDirection;
     this.#product.table.push(made);
     return 'inserted';
   }
@@ -97,6 +98,10 @@ export class FakeFlowEditor implements FlowEditor {
 
 function tupleOf({ src, dst, sport, dport }: NewFlow['reply']): FlowTuple {
   return { src: formatAddress(src), dst: formatAddress(dst), sport, dport, packets: 0, bytes: 0 };
+}
+
+function zoneOf({ zone, zoneDirection }: Flow, direction: Flow['zoneDirection']): number {
+  return zoneDirection === undefined || zoneDirection === direction ? zone : 0;
 }
 
 function isOf(tuple: FlowTuple, { src, dst, sport, dport }: TupleQuery): boolean {

@@ -191,7 +191,7 @@ export class FakeProduct implements Product {
   }
 
   #interfaces(): InterfaceStatus[] {
-    return [...this.interfaces].map(([name, { masquerade, mapping, mss, redirect }], i) => ({
+    return [...this.interfaces].map(([name, { masquerade, mapping, mss, redirect, zone }], i) => ({
       name,
       ifindex: i + 2,
       mode: 'tc',
@@ -200,6 +200,7 @@ export class FakeProduct implements Product {
       mapping,
       mss: mss ?? null,
       redirect: redirect ?? false,
+      zone: zone ?? 0,
     }));
   }
 }

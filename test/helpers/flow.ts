@@ -24,6 +24,8 @@ export interface Flow {
   reply: FlowTuple;
   timeout: number;
   age?: number;
+  zone?: number;
+  zoneDirection?: 'original' | 'reply';
   iface?: string;
 }
 

@@ -34,6 +34,7 @@ test('attach hands on its options and says what is attached', async (t) => {
     ['attach eth0 --mss pmtu', { mss: 'pmtu' }],
     ['attach eth0 --mss 1452', { mss: 1452 }],
     ['attach eth0 --redirect', { redirect: true }],
+    ['attach eth0 --zone 65535', { zone: 65_535 }],
   ] as const) {
     const product = new FakeProduct();
     const { status, stderr } = await ctnat(line, { product });
@@ -244,6 +245,7 @@ test('status has the fields of the contract', async (t) => {
     'mapping',
     'mss',
     'redirect',
+    'zone',
   ]);
   t.same(Object.keys(status.maps[0]), ['name', 'type', 'entries', 'maxEntries', 'bytes']);
   t.same(status.timeouts.tcp.established, 7440, 'seconds');
@@ -251,7 +253,7 @@ test('status has the fields of the contract', async (t) => {
   t.same(status.agent, { running: true, pid: 4711 });
   const { stdout } = await ctnat('status', { product });
   t.match(stdout, /^ctnat 1\.2\.3, kernel 6\.1\.0, pins \/sys\/fs\/bpf\/ctnat\nagent: running, pid 4711\n/);
-  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +-$/m);
+  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +- +0$/m);
   t.match(stdout, /^flows4 +array +512 +4096 +12\.5% +1048576$/m);
   t.match(stdout, /^tcp\.established +7440s$/m);
   t.match(stdout, /^batch +no$/m);
@@ -277,7 +279,7 @@ test('apply checks, applies, and says what it changed', async (t) => {
   const run = (line: string) => ctnat(line, { product });
   const good = join(folder, 'good.yaml');
   const bad = join(folder, 'bad.yaml');
-  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, ports, mss, redirect\n`;
+  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone\n`;
 
   t.match(await run(`apply --check ${good}`), { status: 0, stdout: `${good}: right\n`, opened: [] });
   t.match(await run(`apply ${bad}`), { status: 1, stdout: '', stderr: complaint, opened: [] });
@@ -377,6 +379,7 @@ const WRONG: Record<string, string> = {
     '--to: invalid address "300.1.1.1"; give IPv4 as 192.0.2.1 or IPv6 as 2001:db8::1',
   'nat add snat -o a/b --to masquerade':
     '--out: invalid interface name "a/b"; it has 1 to 15 bytes, no white space, no slash and no colon',
+  'attach eth0 --zone 65536': '--zone: invalid zone "65536"; give 0 to 65535',
   'attach eth0 --mss 40': '--mss: invalid MSS "40"; give pmtu, or 88 to 65495 bytes',
   'nat add dnat -i eth0 -p icmp --dport 1 --to 10.0.0.2':
     '--dport: dport needs a protocol with ports: tcp, udp, sctp, udplite',

@@ -115,6 +115,7 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
   ],
   'an MSS of the path': ['interfaces: [{name: a, mss: pmtu}]', (c) => c.interfaces[0]?.mss, 'pmtu'],
   'past the stack': ['interfaces: [{name: a, redirect: true}]', (c) => c.interfaces[0]?.redirect, true],
+  'a zone': ['interfaces: [{name: a, zone: 7}]', (c) => c.interfaces[0]?.zone, 7],
   'an MSS in bytes': ['interfaces: [{name: a, mss: 1452}]', (c) => c.interfaces[0]?.mss, 1452],
   'a pool of several ranges': [
     'interfaces: [{name: a}]\nnat: [{snat: {out: a, to: ["198.51.100.4-198.51.100.7:20000-29999", 203.0.113.9], spill: true}}]',
@@ -198,11 +199,11 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a key that resembles nothing': ['zzz: 1', `:1:1: unknown key "zzz"; allowed: ${TOP}`],
   'an unknown key below': [
     'interfaces:\n  - name: a\n    masqerade: 4',
-    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, ports, mss, redirect',
+    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone',
   ],
   'a misspelt required key': [
     'interfaces: [{nam: a}]',
-    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, ports, mss, redirect',
+    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone',
   ],
   'a missing key': ['interfaces:\n  - mode: tc', ':2:5: interfaces[0]: key "name" is missing'],
   'a key without value': ['interfaces:', ':1:12: interfaces: expected a list of interfaces, got nothing'],

@@ -79,6 +79,8 @@ export interface InterfaceSetup {
   /** Greatest MSS that SYNs may announce; MSS_OF_PATH for that of `mtu`. */
   mss?: number;
   mtu?: number;
+  /** Of what comes in by it. */
+  zone?: number;
 }
 
 export function iface(name: string, setup: InterfaceSetup): Iface {

@@ -22,6 +22,7 @@ export function newFlow(i: number, { original: from = {}, reply: to = {}, ...mor
   return {
     original,
     reply: { src: original.dst, dst: original.src, sport: original.dport, dport: original.sport, ...to },
+    zone: original.zone,
     anyPort: false,
     status: 0,
     timeout: 100,
