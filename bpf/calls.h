@@ -35,7 +35,8 @@ enum call {
 	CALL_REFUSE = 40,	/* no port is left: the packet's sender is told */
 	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */
 	CALL_SCTP_EGRESS = 44,
-	CALL_MSS = 46, /* a SYN's MSS is lowered; then the hook again */
+	CALL_MSS = 46,	/* a SYN's MSS is lowered; then the hook again */
+	CALL_PICK = 48, /* the port that was asked for is taken: one that the port map takes for free */
 };
 
 enum hop_flags {

@@ -175,6 +175,7 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 		}
 		return create_join(skb, f, at, v6);
 	}
+	port_taken(&plan->reply, p->proto, flow_zone(f, CT_DIR_REPLY), v6);
 finish:
 	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }
@@ -221,7 +222,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	if (err == -EEXIST) {
 		if (same && !local) /* another CPU was first with it */
 			return create_join(skb, f, at, v6);
-		hop_go(skb, CALL_SEARCH, v6);
+		hop_go(skb, CALL_PICK, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
 	if (err)
@@ -236,6 +237,19 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		hop_go(skb, at == HOOK_INGRESS ? CALL_COMMIT_INGRESS : CALL_COMMIT_EGRESS, v6);
 	tuple_release(&key, v6);
 	return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+}
+
+/* The outside port of the flow in the packet's slot is claimed by a program that has not looked at the
+ * packet. */
+inline_ void hop_go_claimed(struct __sk_buff *skb, const bool v6)
+{
+	__u32 flags = hop_flags(skb);
+
+	hop_go(skb,
+	       flags & HOP_AT_INGRESS ? CALL_COMMIT_INGRESS
+	       : flags & HOP_JUDGE    ? CALL_JUDGE_EGRESS
+				      : CALL_COMMIT_EGRESS,
+	       v6);
 }
 
 /* A pass of the search; the packet is not looked at. */
@@ -270,11 +284,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	skb->cb[4] = tries;
 	if (found == SEARCH_FOUND) {
 		flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
-		hop_go(skb,
-		       at == HOOK_INGRESS	    ? CALL_COMMIT_INGRESS
-		       : hop_flags(skb) & HOP_JUDGE ? CALL_JUDGE_EGRESS
-						    : CALL_COMMIT_EGRESS,
-		       v6);
+		hop_go_claimed(skb, v6);
 		tuple_key(&key, &reply, search.proto, search.key_flags, search.zone, v6);
 		tuple_release(&key, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);

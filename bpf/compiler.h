@@ -27,17 +27,23 @@
 #define UNROLL_LONG
 enum { SLOT_SCAN_STEP = 64 };
 #ifdef CTNAT_FETCH
-enum { SWEEP_SCAN_STEP = 256, PORT_SCAN_STEP = 1024, PORT_LOOK_STEP = 8 };
+enum { SWEEP_SCAN_STEP = 256, PORT_SCAN_STEP = 1024, PORT_LOOK_STEP = 8, PORT_MAP_STEP = 1024 };
 #define UNROLL_SWEEP UNROLL_LONG
 #else
 #define UNROLL_SWEEP UNROLL
 /* verifier: 5.4 and 5.10 tell the rounds of a long walk apart and give up after 1,000,000 instructions */
-enum { SWEEP_SCAN_STEP = 32, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6 };
+enum { SWEEP_SCAN_STEP = 32, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6, PORT_MAP_STEP = 32 };
 #endif
 #else
 #define UNROLL_LONG  UNROLL
 #define UNROLL_SWEEP UNROLL
-enum { SWEEP_SCAN_STEP = 32, SLOT_SCAN_STEP = 16, PORT_SCAN_STEP = 24, PORT_LOOK_STEP = 6 };
+enum {
+	SWEEP_SCAN_STEP = 32,
+	SLOT_SCAN_STEP = 16,
+	PORT_SCAN_STEP = 24,
+	PORT_LOOK_STEP = 6,
+	PORT_MAP_STEP = 32,
+};
 #endif
 #define UNROLL _Pragma("clang loop unroll(full)")
 

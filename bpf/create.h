@@ -16,7 +16,7 @@
 
 /* Passes of a search before it gives up: with what comes before and behind them they stay below 32 tail
  * calls. */
-enum { PORT_PASSES = 22, RACE_RETRIES = 6 };
+enum { PORT_PASSES = 20, RACE_RETRIES = 6 };
 
 /* Fills a claimed slot, all but the reply tuple. */
 inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags,

@@ -12,6 +12,7 @@
 #include "judge.h"
 #include "mss.h"
 #include "new.h"
+#include "pick.h"
 #include "refuse.h"
 #include "reap.h"
 #include "sweep.h"
@@ -103,6 +104,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_search##suffix(struct __sk_buff *skb)                                             \
 	{                                                                                                    \
 		return search_flow(skb, v6);                                                                 \
+	}                                                                                                    \
+	SEC("tc") int call_pick##suffix(struct __sk_buff *skb)                                               \
+	{                                                                                                    \
+		return pick_flow(skb, v6);                                                                   \
 	}                                                                                                    \
 	SEC("tc") int call_refuse##suffix(struct __sk_buff *skb)                                             \
 	{                                                                                                    \

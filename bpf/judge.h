@@ -56,6 +56,7 @@ inline_ void judge_release(const struct flow *old, __u32 slot, const struct pack
 	flow_tuple(old, CT_DIR_REPLY, &reply, v6);
 	tuple_key(&key, &reply, p->proto, kind_key_flags(p->kind), flow_zone(old, CT_DIR_REPLY), v6);
 	tuple_release(&key, v6);
+	port_freed(&reply, p->proto, flow_zone(old, CT_DIR_REPLY), v6);
 }
 
 inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
@@ -107,6 +108,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	source &= 1;
 	write_once(f->status, old->status | (source ? CT_SRC_NAT : 0));
 	barrier_compiler();
+	port_taken(&reply, p.proto, flow_zone(f, CT_DIR_REPLY), v6);
 	if (translated) {
 		f->nat = old->nat;
 		f->rule = old->rule;

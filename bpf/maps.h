@@ -216,6 +216,16 @@ struct {
 	__type(value, struct port_hint);
 } port_hints SEC(".maps");
 
+/* Outside ports in use, a bit each (bpf/port_map.h): eight for each of a million flows. */
+enum { PORT_MAP_WORDS = 1 << 17 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PORT_MAP_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} port_map SEC(".maps");
+
 /* Labels of those flows that have any. No program looks at them: conntrack -L and -U do, and the sweep
  * forgets those of flows that are gone. */
 struct {

@@ -224,6 +224,21 @@ inline_ void port_walk_scatter(struct port_walk *w, const struct port_search *se
 	w->offset = (seed >> 3) % w->size;
 }
 
+inline_ __u32 port_hint_tag(__u32 side, __u32 port_min, __u32 port_max)
+{
+	return side ^ (port_min | port_max << 16);
+}
+
+/* Whether a large range was walked through in vain just now. */
+inline_ bool port_hint_is_full(const struct port_hint *hint, __u32 side, __u32 port_min, __u32 port_max,
+			       __u32 now)
+{
+	__u32 size = port_max - port_min + 1;
+
+	return hint->tag == port_hint_tag(side, port_min, port_max) && hint->walked >= size &&
+	       size > PORTS_LARGE && now - hint->tick < PORTS_FULL_TICKS;
+}
+
 /* Where the walk in order goes on; makes the hint this search's own. */
 inline_ void port_walk_resume(struct port_walk *w, struct port_hint *hint, const struct port_search *search)
 {
@@ -256,7 +271,7 @@ inline_ enum search port_search_pass(const struct port_search *search, struct tu
 	hint = bpf_map_lookup_elem(&port_hints, &which);
 	if (!hint)
 		return SEARCH_FAILED;
-	tag = hash ^ (search->port_min | search->port_max << 16);
+	tag = port_hint_tag(hash, search->port_min, search->port_max);
 	port_walk_begin(&w, search, now, zero, v6);
 	if (hint->tag != tag) {
 		hint->tag = tag;
@@ -264,9 +279,9 @@ inline_ enum search port_search_pass(const struct port_search *search, struct tu
 		hint->closing = 0;
 		hint->freed = 0;
 		hint->offset = bpf_get_prandom_u32() % w.size;
+	} else if (port_hint_is_full(hint, hash, search->port_min, search->port_max, now)) {
+		return SEARCH_EXHAUSTED;
 	} else if (hint->walked >= w.size) {
-		if (w.size > PORTS_LARGE && now - hint->tick < PORTS_FULL_TICKS)
-			return SEARCH_EXHAUSTED;
 		hint->walked = 0;
 	} else if (now - hint->tick > PORTS_WALK_TICKS) {
 		hint->walked = 0;

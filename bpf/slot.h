@@ -23,6 +23,7 @@
 
 #include "clock.h"
 #include "metrics.h"
+#include "port_map.h"
 #include "tuple.h"
 #include "zone.h"
 
@@ -148,15 +149,22 @@ inline_ __u32 port_hint_hash(const struct tuple6 *reply, __u8 proto, __u16 zone,
 }
 
 /* A translated flow has gone: whoever looks for a port toward the same other side finds its port. */
-inline_ void port_hint_freed(const struct tuple6 *reply, __u8 proto, __u16 zone, const bool v6)
+inline_ void port_freed(const struct tuple6 *reply, __u8 proto, __u16 zone, const bool v6)
 {
-	__u32 which = port_hint_hash(reply, proto, zone, v6) % PORT_HINTS_MAX;
+	__u32 side = port_hint_hash(reply, proto, zone, v6), which = side % PORT_HINTS_MAX;
 	struct port_hint *hint = bpf_map_lookup_elem(&port_hints, &which);
 
 	if (hint) {
 		hint->walked = 0;
 		hint->freed = bpf_ntohs(reply->dport);
 	}
+	port_map_give(side, bpf_ntohs(reply->dport));
+}
+
+/* A translated flow has its port. */
+inline_ void port_taken(const struct tuple6 *reply, __u8 proto, __u16 zone, const bool v6)
+{
+	port_map_take(port_hint_hash(reply, proto, zone, v6), bpf_ntohs(reply->dport));
 }
 
 /*
@@ -178,7 +186,7 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 	if (f->nat != NAT_NONE || f->flags & FLOW_ZONE_MASK) {
 		tuple_key(&key, &reply, f->proto, key_flags, flow_zone(f, CT_DIR_REPLY), v6);
 		tuple_release(&key, v6);
-		port_hint_freed(&reply, f->proto, flow_zone(f, CT_DIR_REPLY), v6);
+		port_freed(&reply, f->proto, flow_zone(f, CT_DIR_REPLY), v6);
 		if (f->flags & FLOW_MIDDLE_KEY) {
 			/* source as it came, destination as it leaves */
 			address_copy(original.daddr, reply.saddr, v6);

@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "event.h"
+#include "pick.h"
 #include "reap.h"
 #include "xdp_hook.h"
 
@@ -36,6 +37,7 @@ int ct_xdp(struct xdp_md *context)
 	CALL(new_egress, suffix, new_flow, HOOK_EGRESS)                                                      \
 	CALL(create_egress, suffix, create_flow, HOOK_EGRESS)                                                \
 	CALL(claim_egress, suffix, claim_flow, HOOK_EGRESS)                                                  \
+	CALL(pick, suffix, pick_flow)                                                                        \
 	CALL(search, suffix, search_flow)                                                                    \
 	CALL(commit_egress, suffix, commit_flow, HOOK_EGRESS)                                                \
 	CALL(refuse, suffix, xdp_refuse)                                                                     \

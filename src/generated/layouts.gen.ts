@@ -113,6 +113,8 @@ export const Call = {
   SCTP_EGRESS: 44,
   /** a SYN's MSS is lowered; then the hook again (C: CALL_MSS) */
   MSS: 46,
+  /** the port that was asked for is taken: one that the port map takes for free (C: CALL_PICK) */
+  PICK: 48,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -3286,6 +3288,8 @@ export const maps: {
   readonly neighbour_ticks: MapLayout<number, number>;
   /** C: port_hints: array, u32 → struct port_hint. */
   readonly port_hints: MapLayout<number, PortHint>;
+  /** C: port_map: array, u32 → u64. */
+  readonly port_map: MapLayout<number, bigint>;
   /** C: refusals: lru_hash, struct refusal_key → struct refusal. */
   readonly refusals: MapLayout<RefusalKey, Refusal>;
   /** C: refuse_allowances: percpu_array, u32 → struct refuse_allowance. */
@@ -3490,6 +3494,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: portHintCodec,
+  },
+  port_map: {
+    name: 'port_map',
+    type: 'array',
+    maxEntries: 131072,
+    flags: 0,
+    key: u32Codec,
+    value: u64Codec,
   },
   refusals: {
     name: 'refusals',

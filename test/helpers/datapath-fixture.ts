@@ -146,6 +146,19 @@ export class Datapath {
     return this.#object.program(name);
   }
 
+  /** Outside ports that the port map has as used (bpf/port_map.h), those of tables before among them. */
+  mappedPorts(): number {
+    let bits = 0;
+    for (let word of this.map(maps.port_map).values()) for (; word; word &= word - 1n) bits++;
+    return bits;
+  }
+
+  /** How many searches for a port looked at so many others first; the last: refused. */
+  retries(): number[] {
+    const retries = this.map(maps.nat_retries);
+    return [...retries.keys()].map((key) => sum(retries.getPerCpu(key)!));
+  }
+
   /** Puts a packet through one hook. */
   step(options: StepOptions): StepResult {
     return this.#stepper.step(this.network, options);

@@ -328,6 +328,34 @@ withDatapath(async (t, datapath) => {
     );
   });
 
+  await t.test('with 90 % of the ports in use, in one run, few are tried before one is found', async (t) => {
+    const [count, used, first] = [2000, 1800, 3000];
+    datapath.configure({
+      interfaces: {
+        lan0: {},
+        wan0: { masquerade: 4, ip4: ROUTER_WAN.ip4, ports: [first, first + count - 1] },
+      },
+    });
+    const before = datapath.mappedPorts();
+    for (let n = 0; n < used; n++)
+      walk(datapath, 'out', query(host('c', `10.1.${n >> 8}.${n & 255}`, 'fd00::1'), first + n, 4711));
+    t.equal(datapath.retries()[0], used, 'each kept its own');
+    for (let n = 0; n < 100; n++) {
+      const port = portOf(t, datapath, query(host('d', `10.2.0.${n}`, 'fd00::1'), first + n * 17, 4711));
+      t.ok(port >= first + used, 'it had to change');
+    }
+    t.equal(
+      datapath
+        .retries()
+        .slice(1, 5)
+        .reduce((a, b) => a + b),
+      100,
+      'four at most, where looking at random would take ten',
+    );
+    for (const { slot } of datapath.flows()) datapath.deleteFlow(slot);
+    t.equal(datapath.mappedPorts(), before, 'what has ended is not in the port map');
+  });
+
   await t.test('a UDP port that has to change stays odd or even (RFC 4787 REQ-4)', async (t) => {
     datapath.configure();
     for (let n = 0; n < 100; n++) {

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * PICK: the port that a new flow would like is taken, as are most where many talk to one server. The port map
+ * says which one seems to be free, and that is claimed: two looks at the tuple map where ports at random
+ * would take as many as the range is full. What it does not find, SEARCH does.
+ */
+#ifndef CTNAT_PICK_H
+#define CTNAT_PICK_H
+
+#include "claim.h"
+
+/* Ports that turn out to be taken before SEARCH looks at each. */
+enum { PICK_TRIES = 4 };
+
+/* Whether the port that was asked for is a flow's that is over: SEARCH ends that flow and takes it. */
+inline_ bool pick_own_is_dead(struct tuple6 *reply, __u8 proto, __u8 key_flags, __u16 zone, __u32 now,
+			      const bool v6)
+{
+	union tuple_key key;
+	struct tuple_ref *held;
+	const struct flow *f;
+
+	tuple_key(&key, reply, proto, key_flags, zone, v6);
+	held = tuple_find(&key, v6);
+	if (!held)
+		return true; /* it has just become free */
+	f = flow_at(held->slot, v6);
+	return f && tick_before(read_once(f->deadline), now);
+}
+
+inline_ int pick_flow(struct __sk_buff *skb, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3] - 1, tries = hop_tries(skb), side, which, port, port_min,
+	      port_max, seed;
+	struct flow *f = flow_at(slot, v6);
+	struct settings *s = settings_get();
+	struct port_map_search search;
+	struct tuple_ref ref = {};
+	struct port_hint *hint;
+	union tuple_key key;
+	struct tuple6 reply;
+	__u8 key_flags, proto;
+	__u16 zone;
+	__u64 saved;
+	int err;
+
+	if (!f || !s)
+		goto search;
+	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+	saved = f->bytes[CT_DIR_REPLY];
+	port_min = saved & 0xffff;
+	port_max = saved >> 16 & 0xffff;
+	proto = f->proto;
+	key_flags = flow_key_flags(f);
+	zone = flow_zone(f, CT_DIR_REPLY);
+	blur(key_flags, s->zero);
+	if (!tries && saved >> 32 & 1 && pick_own_is_dead(&reply, proto, key_flags, zone, now, v6))
+		goto search;
+	side = port_hint_hash(&reply, proto, zone, v6);
+	which = side % PORT_HINTS_MAX;
+	hint = bpf_map_lookup_elem(&port_hints, &which);
+	if (!hint || port_hint_is_full(hint, side, port_min, port_max, now))
+		goto search;
+	port_map_search_begin(&search, side, port_min, port_max);
+	if (proto == IPPROTO_UDP) /* as odd or even as it was: RFC 4787 REQ-4 */
+		search.parity = bpf_ntohs(reply.dport) & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL;
+	search.parity ^= s->zero;
+	seed = bpf_get_prandom_u32();
+	port = port_map_find(&search, seed >> 3, port_stride(seed, search.last - search.first + 1), s->zero,
+			     PORT_MAP_STEP);
+	skb->cb[4] = ++tries;
+	if (!port)
+		goto search;
+	port -= 1;
+	reply.dport = bpf_htons(port);
+	if (!proto_has_ports(proto))
+		reply.sport = reply.dport;
+	ref.slot = slot;
+	ref.gen = f->gen;
+	ref.form = FORM_REPLY | (tuple_key(&key, &reply, proto, key_flags, zone, v6) ? FORM_SOURCE_HIGH : 0);
+	err = tuple_claim(&key, &ref, v6);
+	if (err == -EEXIST && tries < PICK_TRIES)
+		hop_go(skb, CALL_PICK, v6);
+	if (err)
+		goto search;
+	flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
+	hop_go_claimed(skb, v6);
+	tuple_release(&key, v6);
+search:
+	skb->cb[4] = 0;
+	hop_go(skb, CALL_SEARCH, v6);
+	if (f)
+		slot_abandon(f);
+	return verdict_drop(skb, hop_flags(skb) & HOP_AT_INGRESS ? HOOK_INGRESS : HOOK_EGRESS,
+			    REASON_DROP_INTERNAL);
+}
+
+#endif
