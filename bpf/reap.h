@@ -58,20 +58,23 @@ inline_ enum event_cause sweep_cause(__u32 mode)
 
 /* What the sweep's request says of a flow whose kill half is held. False: nothing. */
 inline_ bool reap_for_sweep(struct __sk_buff *skb, __u32 slot, const struct flow *f, __u32 now,
-			    enum event_cause *cause, const bool v6)
+			    enum event_cause *cause)
 {
 	struct sweep_request *r = (void *)(long)skb->data;
 
 	if ((void *)(r + 1) > (void *)(long)skb->data_end)
 		return false;
 	/* invariant 7: a packet may have come since */
-	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, slot, now, v6)) {
+	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, slot, now)) {
 		r->live += 1;
 		return false;
 	}
 	r->deleted += 1;
 	*cause = sweep_cause(r->mode);
-	counter_add(r->mode == SWEEP_EXPIRED ? COUNTER_EXPIRED : COUNTER_DELETED, 1);
+	counter_add(r->mode == SWEEP_EXPIRED   ? COUNTER_EXPIRED
+		    : r->mode == SWEEP_ADDRESS ? COUNTER_ADDRESS
+					       : COUNTER_DELETED,
+		    1);
 	return true;
 }
 
@@ -116,7 +119,7 @@ inline_ int reap(struct __sk_buff *skb, const bool v6)
 	skb->cb[0] &= ~((HOP_EVICT | HOP_EVICT_REPLIED) << 16);
 	if (f && flow_try_kill(f)) {
 		ends = back == REAP_FOR_SWEEP
-			       ? reap_for_sweep(skb, slot, f, now, &cause, v6)
+			       ? reap_for_sweep(skb, slot, f, now, &cause)
 			       : reap_for_packet(skb, f, back, for_slot, saving, now, &cause, v6);
 		if (ends)
 			reap_end(skb, f, slot, cause, v6);

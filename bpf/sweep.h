@@ -12,23 +12,16 @@
 #include "slot.h"
 #include "verdict.h"
 
-inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now,
-			 const bool v6)
+inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now)
 {
-	struct tuple6 reply;
-
 	switch (r->mode) {
 	case SWEEP_EXPIRED:
 		return flow_is_dead(f, now);
 	case SWEEP_ALL:
 		return true;
 	case SWEEP_ONE:
-		return f->gen == r->gen && slot == r->slot;
 	case SWEEP_ADDRESS:
-		if (f->nat != NAT_MASQUERADE || f->ifindex != r->ifindex)
-			return false;
-		flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-		return !address_equal(reply.daddr, r->addr, v6);
+		return f->gen == r->gen && slot == r->slot;
 	default:
 		return false;
 	}
@@ -56,7 +49,7 @@ inline_ int sweep(struct __sk_buff *skb, const bool v6)
 		looked++;
 		if (!(read_once(f->status) & CT_CONFIRMED))
 			continue;
-		if (sweep_wants(f, r, slot, now, v6)) {
+		if (sweep_wants(f, r, slot, now)) {
 			victim = slot;
 			break;
 		}

@@ -337,6 +337,7 @@ enum counter {
 	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
 	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
 	COUNTER_INSERTED,     /* made by command, without a packet */
+	COUNTER_ADDRESS,      /* masqueraded with an address that its interface has no more */
 	COUNTER_COUNT = 16,
 };
 
@@ -560,7 +561,7 @@ enum sweep_mode {
 	SWEEP_EXPIRED, /* past its deadline by more than the grace */
 	SWEEP_ALL,     /* every flow */
 	SWEEP_ONE,     /* the flow in slot `slot`, if its generation is `gen` */
-	SWEEP_ADDRESS, /* masqueraded flows of interface `ifindex` whose external address is not `addr` */
+	SWEEP_ADDRESS, /* the same, because its outside address is gone */
 };
 
 /* First bytes of the packet handed to the control programs by BPF_PROG_TEST_RUN, and of what it returns. */
@@ -573,8 +574,6 @@ struct sweep_request {
 	__u32 slot;
 	__u16 gen;
 	__u16 pad;
-	__u32 ifindex;
-	__be32 addr[4];
 	__u32 looked; /* out, added up over repeats: slots looked at, flows alive, flows torn down */
 	__u32 live;
 	__u32 deleted;

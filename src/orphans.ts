@@ -6,7 +6,7 @@
  */
 import { parseAddress } from './address.js';
 import type { Datapath } from './datapath.js';
-import { CtDir, NatType } from './generated/layouts.gen.js';
+import { CtDir, NatType, SweepMode } from './generated/layouts.gen.js';
 import type { Network } from './network.js';
 import { ownAddresses } from './own-address.js';
 import type { RawFlow } from './raw-flow.js';
@@ -37,7 +37,7 @@ export function* dropOrphans(
       // an interface that came back has another index than its flows remember
       const addresses = owned.get(raw.ifindex) ?? anywhere;
       if (addresses.size === 0 || addresses.has(outsideAddress(raw))) continue;
-      if (sweeper.deleteOne(family, raw.slot, raw.gen)) dropped++;
+      if (sweeper.deleteOne(family, raw.slot, raw.gen, SweepMode.ADDRESS)) dropped++;
     }
   }
   return dropped;

@@ -52,10 +52,18 @@ export class Sweeper {
     return FAMILIES.reduce((sum, family) => sum + finish(this.#pass(family, SweepMode.ALL)).deleted, 0);
   }
 
-  /** Tears down the flow of a slot if the generation is still its. Returns whether this call did it. */
-  deleteOne(family: 4 | 6, slot: number, gen: number): boolean {
+  /**
+   * Tears down the flow of a slot if the generation is still its. Returns whether this call did it.
+   * @param why ADDRESS: its outside address is gone; counted and told as that
+   */
+  deleteOne(
+    family: 4 | 6,
+    slot: number,
+    gen: number,
+    why: typeof SweepMode.ONE | typeof SweepMode.ADDRESS = SweepMode.ONE,
+  ): boolean {
     const program = this.#datapath.sweepProgram(family);
-    const request = encode({ mode: SweepMode.ONE, family, cursor: slot, limit: slot + 1 }, { slot, gen });
+    const request = encode({ mode: why, family, cursor: slot, limit: slot + 1 }, { slot, gen });
     for (let i = 0; i < TRIES_FOR_ONE; i++) {
       const { live, deleted } = runOnce(program, request, 1);
       if (deleted > 0) return true;
@@ -113,8 +121,6 @@ function encode(
   const request = Buffer.alloc(SWEEP_REQUEST.size);
   sweepRequestCodec.write(new DataView(request.buffer, request.byteOffset, request.length), 0, {
     ether: new Array<number>(16).fill(0),
-    ifindex: 0,
-    addr: [0, 0, 0, 0],
     looked: 0,
     live: 0,
     deleted: 0,

@@ -137,6 +137,8 @@ export const Counter = {
   CLASH_JOINED: 6,
   /** made by command, without a packet (C: COUNTER_INSERTED) */
   INSERTED: 7,
+  /** masqueraded with an address that its interface has no more (C: COUNTER_ADDRESS) */
+  ADDRESS: 8,
   /** C: COUNTER_COUNT. */
   COUNT: 16,
 } as const;
@@ -681,7 +683,7 @@ export const SweepMode = {
   ALL: 1,
   /** the flow in slot `slot`, if its generation is `gen` (C: SWEEP_ONE) */
   ONE: 2,
-  /** masqueraded flows of interface `ifindex` whose external address is not `addr` (C: SWEEP_ADDRESS) */
+  /** the same, because its outside address is gone (C: SWEEP_ADDRESS) */
   ADDRESS: 3,
 } as const;
 
@@ -2591,7 +2593,7 @@ export const settingsCodec: Codec<Settings> = {
 /**
  * First bytes of the packet handed to the control programs by BPF_PROG_TEST_RUN, and of what it returns.
  *
- * C: struct sweep_request, 72 bytes.
+ * C: struct sweep_request, 52 bytes.
  */
 export interface SweepRequest {
   /** a test run insists on a link header (C: ether: u8[16] at 0) */
@@ -2608,21 +2610,17 @@ export interface SweepRequest {
   slot: number;
   /** C: gen: u16 at 36. */
   gen: number;
-  /** C: ifindex: u32 at 40. */
-  ifindex: number;
-  /** C: addr: be32[4] at 44. */
-  addr: number[];
-  /** out, added up over repeats: slots looked at, flows alive, flows torn down (C: looked: u32 at 60) */
+  /** out, added up over repeats: slots looked at, flows alive, flows torn down (C: looked: u32 at 40) */
   looked: number;
-  /** C: live: u32 at 64. */
+  /** C: live: u32 at 44. */
   live: number;
-  /** C: deleted: u32 at 68. */
+  /** C: deleted: u32 at 48. */
   deleted: number;
 }
 
 /** Where the fields of struct sweep_request are, for code that reads bytes in place. */
 export const SWEEP_REQUEST = {
-  size: 72,
+  size: 52,
   offset: {
     ether: 0,
     mode: 16,
@@ -2631,17 +2629,15 @@ export const SWEEP_REQUEST = {
     limit: 28,
     slot: 32,
     gen: 36,
-    ifindex: 40,
-    addr: 44,
-    looked: 60,
-    live: 64,
-    deleted: 68,
+    looked: 40,
+    live: 44,
+    deleted: 48,
   },
 } as const;
 
 export const sweepRequestLayout: StructShape = {
   name: 'sweep_request',
-  size: 72,
+  size: 52,
   fields: [
     { name: 'ether', offset: 0, type: 'u8[16]' },
     { name: 'mode', offset: 16, type: 'u32' },
@@ -2650,16 +2646,14 @@ export const sweepRequestLayout: StructShape = {
     { name: 'limit', offset: 28, type: 'u32' },
     { name: 'slot', offset: 32, type: 'u32' },
     { name: 'gen', offset: 36, type: 'u16' },
-    { name: 'ifindex', offset: 40, type: 'u32' },
-    { name: 'addr', offset: 44, type: 'be32[4]' },
-    { name: 'looked', offset: 60, type: 'u32' },
-    { name: 'live', offset: 64, type: 'u32' },
-    { name: 'deleted', offset: 68, type: 'u32' },
+    { name: 'looked', offset: 40, type: 'u32' },
+    { name: 'live', offset: 44, type: 'u32' },
+    { name: 'deleted', offset: 48, type: 'u32' },
   ],
 };
 
 export const sweepRequestCodec: Codec<SweepRequest> = {
-  size: 72,
+  size: 52,
   read: (view, o) => ({
     ether: times(16, (i) => view.getUint8(o + i)),
     mode: view.getUint32(o + 16, LE),
@@ -2668,11 +2662,9 @@ export const sweepRequestCodec: Codec<SweepRequest> = {
     limit: view.getUint32(o + 28, LE),
     slot: view.getUint32(o + 32, LE),
     gen: view.getUint16(o + 36, LE),
-    ifindex: view.getUint32(o + 40, LE),
-    addr: [view.getUint32(o + 44, false), view.getUint32(o + 48, false), view.getUint32(o + 52, false), view.getUint32(o + 56, false)],
-    looked: view.getUint32(o + 60, LE),
-    live: view.getUint32(o + 64, LE),
-    deleted: view.getUint32(o + 68, LE),
+    looked: view.getUint32(o + 40, LE),
+    live: view.getUint32(o + 44, LE),
+    deleted: view.getUint32(o + 48, LE),
   }),
   write(view, o, value) {
     fixed(value.ether, 16, 'sweep_request.ether').forEach((item, i) => {
@@ -2684,13 +2676,9 @@ export const sweepRequestCodec: Codec<SweepRequest> = {
     view.setUint32(o + 28, whole(value.limit, 0, 4294967295, 'sweep_request.limit'), LE);
     view.setUint32(o + 32, whole(value.slot, 0, 4294967295, 'sweep_request.slot'), LE);
     view.setUint16(o + 36, whole(value.gen, 0, 65535, 'sweep_request.gen'), LE);
-    view.setUint32(o + 40, whole(value.ifindex, 0, 4294967295, 'sweep_request.ifindex'), LE);
-    fixed(value.addr, 4, 'sweep_request.addr').forEach((item, i) => {
-      view.setUint32(o + 44 + i * 4, whole(item, 0, 4294967295, 'sweep_request.addr'), false);
-    });
-    view.setUint32(o + 60, whole(value.looked, 0, 4294967295, 'sweep_request.looked'), LE);
-    view.setUint32(o + 64, whole(value.live, 0, 4294967295, 'sweep_request.live'), LE);
-    view.setUint32(o + 68, whole(value.deleted, 0, 4294967295, 'sweep_request.deleted'), LE);
+    view.setUint32(o + 40, whole(value.looked, 0, 4294967295, 'sweep_request.looked'), LE);
+    view.setUint32(o + 44, whole(value.live, 0, 4294967295, 'sweep_request.live'), LE);
+    view.setUint32(o + 48, whole(value.deleted, 0, 4294967295, 'sweep_request.deleted'), LE);
     zero(view, o + 38, 2);
   },
 };

@@ -5,6 +5,7 @@ import t from 'tap';
 import { gatewayConfig } from '../helpers/ctnat.js';
 import { flowsOf } from '../helpers/flow.js';
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
+import { Daemon } from '../helpers/process.js';
 import { HTTP_PORT, network, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { until } from '../helpers/wait.js';
 
@@ -65,7 +66,7 @@ t.test('the agent sweeps what has expired', only, async (t) => {
 t.test('the agent follows the address of the masquerading interface', only, async (t) => {
   const { topology, clients, server, router } = await network(t);
   const ctnat = ctnatFor(topology);
-  await ctnat.agent(gatewayConfig(topology));
+  await ctnat.agent(gatewayConfig(topology, {}, 'metrics: { listen: "127.0.0.1:9464" }'));
   const { peer, ipv4 } = clients[0]!;
   const ask = async (port: number): Promise<string | undefined> => {
     const socket = await peer.udp(ipv4, port);
@@ -76,6 +77,9 @@ t.test('the agent follows the address of the masquerading interface', only, asyn
     }
   };
   t.equal(await ask(40_000), `${router.ipv4} 40000`);
+  const monitor = Daemon.start(ctnat.argv(['monitor', '-o', 'jsonl', '--type', 'destroy']));
+  t.teardown(() => monitor.stop('SIGKILL'));
+  await monitor.printed(/listening to/);
   for (const address of [router.ipv4, router.ipv4Second]) {
     await router.ns.ip('address', 'del', `${address}/24`, 'dev', router.wan).catch(() => {});
   }
@@ -86,6 +90,12 @@ t.test('the agent follows the address of the masquerading interface', only, asyn
     (await ask(port++))?.startsWith('198.51.100.77 '),
   );
   t.equal(await ask(40_000), '198.51.100.77 40000', 'and a flow that had the old one does not keep it');
+  await monitor.printed(/"sport":40000/);
+  const told = monitor.output.split('\n').filter((line) => line.includes('"sport":40000'));
+  t.match(JSON.parse(told[0]!), { cause: 'address', reply: { dst: router.ipv4 } }, 'its end is told as that');
+  const scrape = await router.ns.run(['curl', '-sS', '--fail', 'http://127.0.0.1:9464/metrics']);
+  t.match(scrape.stdout, /^ctnat_flow_events_total\{event="address"\} [1-9]/m);
+  t.match(scrape.stdout, /^ctnat_flow_events_total\{event="deleted"\} 0$/m);
 });
 
 t.test('SIGHUP reloads the configuration and keeps the flows', only, async (t) => {
