@@ -24,10 +24,10 @@ enum call {
 	CALL_ERROR_EGRESS = 18,
 	CALL_CLAIM_INGRESS = 20, /* what the rule asks for, and the port that is free as a rule */
 	CALL_CLAIM_EGRESS = 22,
-	CALL_OPTIONS_INGRESS = 24, /* TCP options that say something; then the hook again */
-	CALL_OPTIONS_EGRESS = 26,
-	CALL_REAP = 28,		  /* ends one flow, then back to the program that met it */
-	CALL_SEARCH = 30,	  /* the port that was asked for is taken: another one */
+	CALL_ENDPOINT_INGRESS = 24, /* a flow from outside to an endpoint-independent mapping */
+	CALL_ENDPOINT_EGRESS = 26,  /* a flow out through one, or first a new one */
+	CALL_REAP = 28,		    /* ends one flow, then back to the program that met it */
+	CALL_SEARCH = 30,	    /* the port that was asked for is taken: another one */
 	CALL_EVENT = 32,	  /* tells of a flow that is new or has changed; the packet's last program */
 	CALL_DROP = 34,		  /* tells of a dropped packet; its last program */
 	CALL_COMMIT_INGRESS = 36, /* the other keys of the flow whose port is claimed */
@@ -35,8 +35,16 @@ enum call {
 	CALL_REFUSE = 40,	/* no port is left: the packet's sender is told */
 	CALL_SCTP_INGRESS = 42, /* SCTP's chunks and its tracking; then the hook again */
 	CALL_SCTP_EGRESS = 44,
-	CALL_MSS = 46,	/* a SYN's MSS is lowered; then the hook again */
-	CALL_PICK = 48, /* the port that was asked for is taken: one that the port map takes for free */
+	CALL_MSS = 46,		   /* a SYN's MSS is lowered; then the hook again */
+	CALL_OPTIONS_INGRESS = 48, /* TCP options that say something; then the hook again */
+	CALL_OPTIONS_EGRESS = 50,
+	CALL_ENDPOINT_FIND = 52, /* ingress: is it for an endpoint-independent mapping, and may it come in */
+	CALL_ENDPOINT_OPEN = 54, /* an endpoint has its outside port: it is opened, then CREATE */
+	CALL_ENDPOINT_FINISH = 56, /* an endpoint's flow is complete: its first packet goes on */
+	CALL_ENDPOINT_TOUCH = 58,  /* a flow's packet keeps its endpoint open; the packet's last but EVENT */
+	CALL_ENDPOINT_REAP = 60,   /* REAP for endpoints and their flows */
+	CALL_ENDPOINT_JOIN = 62,   /* egress: the source has an endpoint, and gets a flow more */
+	CALL_PICK = 64, /* the port that was asked for is taken: one that the port map takes for free */
 };
 
 enum hop_flags {
@@ -57,11 +65,14 @@ struct hop {
 	__u32 rule;  /* low half: 1 + index into nat_rules of the rule that decided; 0: none. In NEW: where
 			the search goes on. High half: low half of the slot that REAP is for */
 	__u32 attempt; /* which of a pool's entries is asked (14 bits), how many may be (14), how many were
-			  (4) */
+			  (4); where no rule speaks at ingress: HOP_ENDPOINT */
 	__u32 slot;    /* 1 + slot claimed already */
 	__u32 tries;   /* low half: of the port search so far. High half: high half of the slot that REAP is
 			  for. In a hook the whole word: the TCP options' highest SACK edge */
 };
+
+/* The flow comes in by an endpoint-independent mapping. As an attempt it says that no other may follow. */
+enum { HOP_ENDPOINT = 1 };
 
 inline_ __u32 hop_l2(const struct __sk_buff *skb)
 {
@@ -164,6 +175,16 @@ inline_ void hop_event(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 	skb->cb[2] = gen | type << 16;
 	skb->cb[3] = reason | at << 8;
 	hop_go(skb, CALL_EVENT, v6);
+}
+
+/* The same of a packet that keeps its flow's endpoint open; without an event where `type` is EVENT_NEW. */
+inline_ void hop_touch(struct __sk_buff *skb, enum event_type type, __u32 slot, __u16 gen, enum reason reason,
+		       enum hook_dir at, const bool v6)
+{
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | type << 16;
+	skb->cb[3] = reason | at << 8;
+	hop_go(skb, CALL_ENDPOINT_TOUCH, v6);
 }
 
 /* The reason that EVENT gets when a command, and no packet, has changed the flow. */

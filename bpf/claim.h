@@ -284,7 +284,10 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	skb->cb[4] = tries;
 	if (found == SEARCH_FOUND) {
 		flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
-		hop_go_claimed(skb, v6);
+		if (f->flags & FLOW_ENDPOINT)
+			hop_go(skb, CALL_ENDPOINT_OPEN, v6);
+		else
+			hop_go_claimed(skb, v6);
 		tuple_key(&key, &reply, search.proto, search.key_flags, search.zone, v6);
 		tuple_release(&key, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
@@ -302,7 +305,11 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	}
 	if (found == SEARCH_EXHAUSTED && hop_next_attempt(skb)) {
 		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES) && hop_retry(skb, SLOT_PASSES + PORT_PASSES))
-			hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
+			hop_go(skb,
+			       f->flags & FLOW_ENDPOINT ? CALL_ENDPOINT_EGRESS
+			       : at == HOOK_INGRESS	? CALL_CLAIM_INGRESS
+							: CALL_CLAIM_EGRESS,
+			       v6);
 		return create_fail(skb, f, at, REASON_DROP_PORT_SEARCH);
 	}
 	nat_retries_count(0, true);

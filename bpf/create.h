@@ -49,8 +49,30 @@ inline_ int create_fail(struct __sk_buff *skb, struct flow *f, const enum hook_d
 /* Whether the flow is to be translated, by what NEW left in the packet, or is between two zones: two keys. */
 inline_ bool flow_has_plan(const struct __sk_buff *skb, const struct flow *f)
 {
-	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE)) ||
+	return hop_rule(skb) || (hop_flags(skb) & (HOP_LOCAL | HOP_MASQUERADE)) || skb->cb[2] ||
 	       (f->flags & FLOW_ZONE_MASK);
+}
+
+inline_ enum call call_endpoint(const enum hook_dir at)
+{
+	return at == HOOK_INGRESS ? CALL_ENDPOINT_INGRESS : CALL_ENDPOINT_EGRESS;
+}
+
+/*
+ * Whether the flow comes in by an endpoint-independent mapping, or leaves by an interface that has some. What
+ * is judged, or is the host's own, has a port of its own.
+ */
+inline_ bool endpoint_is_asked_for(const struct __sk_buff *skb, const struct settings *s, __u32 ifindex,
+				   const enum hook_dir at)
+{
+	struct iface *iface;
+
+	if (at == HOOK_INGRESS)
+		return skb->cb[2];
+	if (!(s->flags & SETTING_EIM) || hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE))
+		return false;
+	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	return iface && iface->flags & IFACE_EIM;
 }
 
 /*
@@ -138,7 +160,11 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 		return create_fail(skb, f, at, REASON_DROP_INVALID);
 	if (flow_has_plan(skb, f)) {
 		skb->cb[3] = slot + 1;
-		hop_go(skb, at == HOOK_INGRESS ? CALL_CLAIM_INGRESS : CALL_CLAIM_EGRESS, v6);
+		hop_go(skb,
+		       endpoint_is_asked_for(skb, s, ifindex, at) ? call_endpoint(at)
+		       : at == HOOK_INGRESS			  ? CALL_CLAIM_INGRESS
+								  : CALL_CLAIM_EGRESS,
+		       v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
 	ref.slot = slot;

@@ -6,6 +6,8 @@
  */
 #include "claim.h"
 #include "edit.h"
+#include "endpoint_in.h"
+#include "endpoint_life.h"
 #include "event.h"
 #include "hook.h"
 #include "icmp_error.h"
@@ -156,6 +158,39 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_reap##suffix(struct __sk_buff *skb)                                               \
 	{                                                                                                    \
 		return reap(skb, v6);                                                                        \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_find##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return endpoint_find(skb, v6);                                                               \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_ingress##suffix(struct __sk_buff *skb)                                   \
+	{                                                                                                    \
+		return endpoint_ingress(skb, v6);                                                            \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_egress##suffix(struct __sk_buff *skb)                                    \
+	{                                                                                                    \
+		return endpoint_egress(skb, v6);                                                             \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_join##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return endpoint_join(skb, v6);                                                               \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_open##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return endpoint_open(skb, v6);                                                               \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_finish##suffix(struct __sk_buff *skb)                                    \
+	{                                                                                                    \
+		return hop_flags(skb) & HOP_AT_INGRESS ? endpoint_finish(skb, HOOK_INGRESS, v6)              \
+						       : endpoint_finish(skb, HOOK_EGRESS, v6);              \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_touch##suffix(struct __sk_buff *skb)                                     \
+	{                                                                                                    \
+		return endpoint_touch(skb, v6);                                                              \
+	}                                                                                                    \
+	SEC("tc") int call_endpoint_reap##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return endpoint_reap(skb, v6);                                                               \
 	}                                                                                                    \
 	SEC("tc") int call_event##suffix(struct __sk_buff *skb)                                              \
 	{                                                                                                    \

@@ -115,6 +115,7 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	bool sends = false;
 	struct flow *f;
 	__u64 high, turned, dir, back, form, seen;
+	bool due = false;
 	__u16 gen, gains;
 
 	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p))
@@ -154,6 +155,7 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 				return FAST_NOT;
 			timeout = timeout_of(s, which);
 		}
+		due = endpoint_is_due(f, f->deadline, now + timeout, 0);
 		flow_prolong(f, now + timeout);
 		hide(dir);
 		dir &= 1;
@@ -189,6 +191,10 @@ done:
 	/* a reply that is the first has gone the long way */
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
 	tag_packet(skb, f, slot, dir, at, upper);
+	if (unlikely(due)) {
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
+		hop_touch(skb, EVENT_NEW, slot, gen, REASON_FORWARDED, at, false);
+	}
 	return verdict_pass(skb, at, REASON_FORWARDED);
 drop:
 	hop_begin(skb, l2, upper ? HOP_UPPER : 0, false); /* for whom drops are told */

@@ -8,6 +8,7 @@
 
 #include "calls.h"
 #include "conntrack.h"
+#include "endpoint.h"
 #include "fast.h"
 #include "fragments.h"
 #include "translate.h"
@@ -78,7 +79,7 @@ inline_ enum call call_detour(const enum hook_dir at, __u8 proto)
 inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local, __u32 l2, __u32 upper,
 		 const bool again, const bool v6)
 {
-	__u32 now = clock_now(), tag = 0, slot, before;
+	__u32 now = clock_now(), tag = 0, slot, before, deadline, due = 0;
 	struct settings *s = settings_get();
 	union tuple_key key;
 	struct tuple_ref *ref;
@@ -88,7 +89,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	enum track track;
 	enum ct_dir dir;
 	enum stage stage;
-	__u32 high, seen;
+	__u32 high, seen, changed;
 	__u16 gen;
 	__u32 zones = 0;
 	int verdict;
@@ -160,6 +161,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	}
 	before = flow_look(f);
 	if (!seen) {
+		deadline = read_once(f->deadline);
 		track = flow_track(skb, f, &p, dir, now, s);
 		if (unlikely(track == TRACK_REPLACE)) {
 			write_once(f->deadline, now - 1); /* expired from now on: NEW takes its place */
@@ -169,6 +171,8 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 			reason = f->nat != NAT_NONE ? REASON_DROP_INVALID : REASON_PASSED_INVALID;
 			goto done;
 		}
+		due = endpoint_is_due(f, deadline, f->deadline, before ^ flow_look(f));
+		blur(due, s->zero);
 	}
 	flow_count_class(skb, f, dir, at);
 	if (translate(skb, &p, f, gen, dir, at, v6))
@@ -177,8 +181,10 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		reason = REASON_DROP_REWRITE;
 done:
 	blur(reason, s->zero);
-	if (unlikely(flow_look(f) != before || (again && sctp_has_changed(skb, &p))) &&
-	    s->events[EVENT_UPDATE])
+	changed = (flow_look(f) != before || (again && sctp_has_changed(skb, &p))) && s->events[EVENT_UPDATE];
+	if (unlikely(due))
+		hop_touch(skb, changed ? EVENT_UPDATE : EVENT_NEW, slot, gen, reason, at, v6);
+	if (unlikely(changed))
 		hop_event(skb, EVENT_UPDATE, slot, gen, reason, at, v6);
 	return verdict_end(skb, at, reason);
 miss:

@@ -344,7 +344,7 @@ struct {
 /* Programs that others go on to by tail call; the loader fills it, by enum call in calls.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 64);
+	__uint(max_entries, 96);
 	__type(key, __u32);
 	__type(value, __u32);
 } calls SEC(".maps");

@@ -128,8 +128,14 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		}
 		goto again;
 	}
-	if (at == HOOK_INGRESS && index == RULE_NONE && egress_will_see(skb, &p, v6))
-		return verdict_pass(skb, at, REASON_DEFERRED);
+	if (at == HOOK_INGRESS && index == RULE_NONE) {
+		if (s->flags & SETTING_EIM) {
+			hop_go(skb, CALL_ENDPOINT_FIND, v6);
+			return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+		}
+		if (egress_will_see(skb, &p, v6))
+			return verdict_pass(skb, at, REASON_DEFERRED);
+	}
 	skb->cb[0] |= (flags | (at == HOOK_INGRESS ? HOP_AT_INGRESS : 0) | (judge ? HOP_JUDGE : 0)) << 16;
 	skb->cb[1] = index == RULE_NONE ? 0 : index + 1;
 	hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);

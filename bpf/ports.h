@@ -165,7 +165,8 @@ inline_ void port_look(struct port_walk *w, __u32 port, const bool v6)
 	if (!f)
 		return;
 	dead = (read_once(f->deadline) - w->now) >> 31;
-	dead = -(dead & ((__u32)(f->gen ^ held->gen) - 1) >> 31);
+	/* an endpoint with flows is in use whatever its deadline says */
+	dead = -(dead & slot_is_idle(f) & ((__u32)(f->gen ^ held->gen) - 1) >> 31);
 	closing = -(w->tcp & flow_is_closing(f, w->end));
 	hide(dead);
 	hide(closing);
@@ -188,7 +189,8 @@ inline_ void port_walk_begin(struct port_walk *w, const struct port_search *sear
 {
 	struct tuple6 *reply = search->reply;
 
-	w->service_mask = -(__u32)proto_has_ports(search->proto);
+	/* an endpoint has no other side, and its port 0 is nobody's identifier */
+	w->service_mask = -(__u32)(proto_has_ports(search->proto) | (search->key_flags / KEY_ENDPOINT & 1));
 	w->above = -(__u32)address_above(reply->saddr, reply->daddr, 0, 0, v6);
 	w->equal = -(__u32)address_equal(reply->saddr, reply->daddr, v6);
 	w->tcp = search->proto == IPPROTO_TCP;

@@ -8,6 +8,7 @@
 #define CTNAT_REAP_H
 
 #include "calls.h"
+#include "endpoint_life.h"
 #include "event.h"
 #include "ports.h"
 #include "sweep.h"
@@ -58,12 +59,18 @@ inline_ enum event_cause sweep_cause(__u32 mode)
 
 /* What the sweep's request says of a flow whose kill half is held. False: nothing. */
 inline_ bool reap_for_sweep(struct __sk_buff *skb, __u32 slot, const struct flow *f, __u32 now,
-			    enum event_cause *cause)
+			    enum event_cause *cause, const bool endpoints)
 {
 	struct sweep_request *r = (void *)(long)skb->data;
 
 	if ((void *)(r + 1) > (void *)(long)skb->data_end)
 		return false;
+	if (endpoints && read_once(f->status) & CT_ENDPOINT) {
+		if (!sweep_wants(f, r, slot, now))
+			return false;
+		r->endpoints += 1;
+		return true;
+	}
 	/* invariant 7: a packet may have come since */
 	if (!(read_once(f->status) & CT_CONFIRMED) || !sweep_wants(f, r, slot, now)) {
 		r->live += 1;
@@ -90,10 +97,14 @@ inline_ bool reap_is_closing(struct __sk_buff *skb, const struct flow *f, const 
 /* Whether a packet may have its way with such a flow. `saving`: of SEARCH, that a reply saves says that a
  * closed one is meant. */
 inline_ bool reap_for_packet(struct __sk_buff *skb, const struct flow *f, enum call back, bool for_slot,
-			     __u32 saving, __u32 now, enum event_cause *cause, const bool v6)
+			     __u32 saving, __u32 now, enum event_cause *cause, const bool endpoints,
+			     const bool v6)
 {
 	bool evicted;
 
+	if (endpoints && read_once(f->status) & CT_ENDPOINT)
+		return for_slot ? flow_gives_way(f, now, saving, 1)
+				: reap_is_expired(f, now) && slot_is_idle(f);
 	if (!(read_once(f->status) & CT_CONFIRMED) ||
 	    !(for_slot ? flow_gives_way(f, now, saving, 1)
 		       : reap_is_expired(f, now) || (back == CALL_SEARCH && saving == CT_SEEN_REPLY &&
@@ -107,24 +118,52 @@ inline_ bool reap_for_packet(struct __sk_buff *skb, const struct flow *f, enum c
 	return true;
 }
 
-/* The packet finds out by itself whether the flow is gone. */
-inline_ int reap(struct __sk_buff *skb, const bool v6)
+/*
+ * The packet finds out by itself whether the flow is gone. `endpoints`: the program for endpoints and for
+ * flows that count on one, where REAP sends them.
+ */
+inline_ int reap_for(struct __sk_buff *skb, const bool endpoints, const bool v6)
 {
 	__u32 now = clock_now(), slot = hop_reaped_slot(skb), saving = hop_saving_status(skb);
 	enum call back = hop_reaped_for(skb);
 	bool for_slot = back == CALL_CREATE_INGRESS || back == CALL_CREATE_EGRESS, ends;
 	struct flow *f = flow_at(slot, v6);
 	enum event_cause cause = CAUSE_EXPIRED;
+	struct settings *s;
+	__u32 idle;
 
+	if (!endpoints && f && f->flags & (FLOW_HAS_ENDPOINT | FLOW_ENDPOINT))
+		hop_go(skb, CALL_ENDPOINT_REAP, v6);
 	skb->cb[0] &= ~((HOP_EVICT | HOP_EVICT_REPLIED) << 16);
 	if (f && flow_try_kill(f)) {
-		ends = back == REAP_FOR_SWEEP
-			       ? reap_for_sweep(skb, slot, f, now, &cause)
-			       : reap_for_packet(skb, f, back, for_slot, saving, now, &cause, v6);
+		/* another one's since: whoever meets it again comes again */
+		ends = endpoints || !(f->flags & (FLOW_HAS_ENDPOINT | FLOW_ENDPOINT));
 		if (ends)
-			reap_end(skb, f, slot, cause, v6);
-		else
+			ends = back == REAP_FOR_SWEEP ? reap_for_sweep(skb, slot, f, now, &cause, endpoints)
+						      : reap_for_packet(skb, f, back, for_slot, saving, now,
+									&cause, endpoints, v6);
+		if (!ends) {
 			flow_unkill(f);
+		} else if (endpoints && f->flags & FLOW_ENDPOINT) {
+			flow_teardown(f, slot, v6);
+			counter_add(COUNTER_ENDPOINTS_CLOSED, 1);
+		} else if (endpoints) {
+			s = settings_get();
+			if (!s) {
+				flow_unkill(f);
+				return VERDICT_DROP;
+			}
+			blur(cause, s->zero);
+			blur(slot, s->zero);
+			blur(back, s->zero);
+			blur(now, s->zero);
+			idle = endpoint_part(f, slot, now, s, v6);
+			reap_end(skb, f, slot, cause, v6);
+			if (back == REAP_FOR_SWEEP && idle != SLOT_NONE) /* judged there once more */
+				hop_reap(skb, idle, REAP_FOR_SWEEP, v6);
+		} else {
+			reap_end(skb, f, slot, cause, v6);
+		}
 		if (ends && for_slot && slot_try_claim(f))
 			skb->cb[3] = slot + 1;
 	}
@@ -144,6 +183,16 @@ inline_ int reap(struct __sk_buff *skb, const bool v6)
 				    ? HOOK_INGRESS
 				    : HOOK_EGRESS,
 			    REASON_DROP_INTERNAL);
+}
+
+inline_ int reap(struct __sk_buff *skb, const bool v6)
+{
+	return reap_for(skb, false, v6);
+}
+
+inline_ int endpoint_reap(struct __sk_buff *skb, const bool v6)
+{
+	return reap_for(skb, true, v6);
 }
 
 #endif

@@ -12,6 +12,7 @@
 
 #include <linux/if_ether.h>
 
+#include "endpoint.h"
 #include "fast_packet.h"
 #include "rewrite_direct.h"
 #include "route.h"
@@ -53,8 +54,8 @@ inline_ bool redirect_find4(struct __sk_buff *skb, const struct fast_packet *p, 
 	*way = (struct redirect_way){};
 	if (!in || !(in->flags & FORWARD_PORT_REDIRECT))
 		return false;
-	/* its source is to be judged at egress */
-	if (dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS)
+	/* its source is to be judged at egress, or it keeps an endpoint open (endpoint_life.h) */
+	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || f->flags & FLOW_HAS_ENDPOINT)
 		return false;
 	/* rules may route by the mark, of which the lookup does not know; the stack takes a priority tag off
 	 */

@@ -27,8 +27,6 @@
 #include "tuple.h"
 #include "zone.h"
 
-enum { LOCK_CLAIM = 1, LOCK_KILL = 1 << 16, LOCK_CLAIM_MASK = 0xffff };
-
 inline_ struct flow *flow_at(__u32 slot, const bool v6)
 {
 	return v6 ? bpf_map_lookup_elem(&flows6, &slot) : bpf_map_lookup_elem(&flows4, &slot);
@@ -103,7 +101,7 @@ inline_ void slot_abandon(struct flow *f)
 inline_ bool flow_try_kill(struct flow *f)
 {
 	__sync_fetch_and_add(&f->lock, LOCK_KILL);
-	if (read_once(f->lock) >> 16 == 1)
+	if (read_once(f->lock) / LOCK_KILL == 1)
 		return true;
 	__sync_fetch_and_add(&f->lock, -LOCK_KILL);
 	return false;
@@ -117,19 +115,27 @@ inline_ void flow_unkill(struct flow *f)
 /* The key flags of a flow's original tuple, and of its others. */
 inline_ __u8 flow_key_flags(const struct flow *f)
 {
+	__u8 own = f->flags / FLOW_ENDPOINT * KEY_ENDPOINT & KEY_ENDPOINT;
+
 	/* for ICMP the state is the request's type: 8, 13, 15, 17; ICMPv6: 128 */
 	if (f->proto != IPPROTO_ICMP && f->proto != IPPROTO_ICMPV6)
-		return 0;
+		return own;
 	switch (f->state) {
 	case 13:
-		return kind_key_flags(ICMP_KIND_TIMESTAMP);
+		return own | kind_key_flags(ICMP_KIND_TIMESTAMP);
 	case 15:
-		return kind_key_flags(ICMP_KIND_INFO);
+		return own | kind_key_flags(ICMP_KIND_INFO);
 	case 17:
-		return kind_key_flags(ICMP_KIND_ADDRESS);
+		return own | kind_key_flags(ICMP_KIND_ADDRESS);
 	default:
-		return kind_key_flags(ICMP_KIND_ECHO);
+		return own | kind_key_flags(ICMP_KIND_ECHO);
 	}
+}
+
+/* 1 if no flow counts on the slot: it is no endpoint, or one without flows. 0: perhaps. */
+inline_ __u32 slot_is_idle(const struct flow *f)
+{
+	return ((read_once(f->lock) & LOCK_CLAIM_MASK) - 2) >> 31;
 }
 
 /* Which entry of port_hints stands for the ports toward this other side. */
@@ -259,15 +265,17 @@ inline_ __u32 slot_claim_free(__u32 position, __u32 step, __u32 slots, const boo
 
 /*
  * Whether a flow may give its slot to another one: it is over, or nothing saves it. `young`: 0 if not even a
- * young one.
+ * young one. An endpoint without flows does before any flow that is alive.
  */
 inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 saving, __u32 young)
 {
 	__u32 status = read_once(f->status), dead = (read_once(f->deadline) + TICK_GRACE - now) >> 31,
-	      old = (f->created + SLOT_YOUNG_TICKS - now) >> 31;
+	      old = (f->created + SLOT_YOUNG_TICKS - now) >> 31,
+	      endpoint = status / CT_ENDPOINT & slot_is_idle(f), searched = (saving ^ CT_CONFIRMED) != 0;
 
 	/* verifier: arithmetic, so that a search branches once a slot */
-	return (status / CT_CONFIRMED) & 1 & (dead | (((status & saving) - 1) >> 31 & (old | young)));
+	return ((status / CT_CONFIRMED) & 1 & (dead | (((status & saving) - 1) >> 31 & (old | young)))) |
+	       (endpoint & (dead | searched));
 }
 
 /* `anywhere`: 1 if the pass looks at random places. */

@@ -14,6 +14,8 @@
 
 inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __u32 slot, __u32 now)
 {
+	if (!slot_is_idle(f)) /* an endpoint with flows; they go first */
+		return false;
 	switch (r->mode) {
 	case SWEEP_EXPIRED:
 		return flow_is_dead(f, now);
@@ -30,7 +32,7 @@ inline_ bool sweep_wants(const struct flow *f, const struct sweep_request *r, __
 inline_ int sweep(struct __sk_buff *skb, const bool v6)
 {
 	struct sweep_request *r = (void *)(long)skb->data;
-	__u32 now = clock_now(), cursor, limit, victim = SLOT_NONE, looked = 0, live = 0;
+	__u32 now = clock_now(), cursor, limit, victim = SLOT_NONE, looked = 0, live = 0, status;
 	struct flow *f;
 
 	if ((void *)(r + 1) > (void *)(long)skb->data_end)
@@ -47,13 +49,14 @@ inline_ int sweep(struct __sk_buff *skb, const bool v6)
 		if (!f)
 			break;
 		looked++;
-		if (!(read_once(f->status) & CT_CONFIRMED))
+		status = read_once(f->status);
+		if (!(status & (CT_CONFIRMED | CT_ENDPOINT)))
 			continue;
 		if (sweep_wants(f, r, slot, now)) {
 			victim = slot;
 			break;
 		}
-		live++;
+		live += status / CT_CONFIRMED & 1;
 	}
 	r->cursor = cursor + looked;
 	r->looked += looked;

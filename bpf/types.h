@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 4, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 5, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -36,6 +36,7 @@ enum ct_status {
 	CT_SRC_NAT = 1 << 4,
 	CT_DST_NAT = 1 << 5,
 	CT_FIXED_TIMEOUT = 1 << 10, /* packets do not move the deadline */
+	CT_ENDPOINT = 1 << 15,	    /* the slot holds no flow, but an inside endpoint's outside port */
 };
 
 /* TCP's states in conntrack's order; other protocols leave CT_TCP_NONE. */
@@ -114,6 +115,17 @@ enum nat_mapping_mode {
 };
 
 /*
+ * Filtering behaviour (RFC 4787 section 5): who else may send to the outside port of an endpoint-independent
+ * mapping. Address-and-port-dependent: nobody, address-dependent: the addresses that the inside endpoint
+ * sends to, endpoint-independent: anybody.
+ */
+enum nat_filtering {
+	NAT_FILTERING_APDF,
+	NAT_FILTERING_ADF,
+	NAT_FILTERING_EIF,
+};
+
+/*
  * A connection's two tuples are as on the wire in their direction, before translation on the original's
  * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier, for GRE
  * what its key folds to; protocols without either have 0.
@@ -134,9 +146,12 @@ struct tuple6 {
 
 /* What tuple_key.flags holds; the high nibble is the ICMP query's kind (enum icmp_kind). */
 enum key_flags {
-	KEY_LOCAL = 1 << 0,  /* a local socket's flow whose plain key a translated flow already holds */
-	KEY_MIDDLE = 1 << 1, /* between the hooks: destination translated, source not yet; zone: the slot's
-				low bits */
+	KEY_LOCAL = 1 << 0,    /* a local socket's flow whose plain key a translated flow already holds */
+	KEY_MIDDLE = 1 << 1,   /* between the hooks: destination translated, source not yet; zone: the slot's
+				  low bits */
+	KEY_ENDPOINT = 1 << 2, /* an endpoint's: inside, with the outside address at port 0 as the other
+				  end; outside, where the other end is 0 */
+	KEY_PEER = 1 << 3,     /* outside endpoint and, at port 0, an address that it has sent to */
 	KEY_ICMP_SHIFT = 4,
 	KEY_MIDDLE_SLOT_MASK = (1 << 14) - 1,
 };
@@ -176,6 +191,7 @@ enum tuple_form {
 	FORM_ORIGINAL = 1 << 1,
 	FORM_REPLY = 1 << 2, /* both FORM_ORIGINAL and FORM_REPLY: the flow is not translated */
 	FORM_MIDDLE = 1 << 3,
+	FORM_PEER = 1 << 4, /* of a key with KEY_PEER: the flow is one of those that vouch for the address */
 };
 
 /* Value of the tuple maps: where the flow is. */
@@ -229,10 +245,14 @@ struct sctp_track {
  * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
  * 320 bytes at most, its two keys of 88 included.
  *
- * lock: ownership of the slot, two 16-bit counters that are only added to and taken from atomically.
- *   low half:  claim. Whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1.
- *   high half: kill. Whoever adds 1 and then reads 1 may tear the flow down.
- * See bpf/slot.h for why this is a lock on kernels without compare-and-swap.
+ * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
+ * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
+ * has 1 more for each of its flows. kill:  whoever adds 1 and then reads 1 may tear the flow down. See
+ * bpf/slot.h for why this is a lock on kernels without compare-and-swap.
+ *
+ * An endpoint (CT_ENDPOINT) is a slot as well, with tuples of its own: original from the inside endpoint to
+ * the outside address at port 0, reply from 0 to the outside endpoint (bpf/endpoint.h). Its deadline says how
+ * long it takes in strangers.
  */
 struct flow {
 	__u32 lock;
@@ -253,10 +273,19 @@ struct flow {
 	struct tcp_track tcp;
 };
 
+enum flow_lock {
+	LOCK_CLAIM = 1,
+	LOCK_KILL = 1 << 20, /* above it: kill, up to 4,095; below: claim */
+	LOCK_CLAIM_MASK = LOCK_KILL - 1,
+};
+
 enum flow_flags {
-	FLOW_LOCAL_KEY = 1 << 0,  /* its original tuple's key carries KEY_LOCAL */
-	FLOW_MIDDLE_KEY = 1 << 1, /* it also has a key of form FORM_MIDDLE */
-	FLOW_AT_INGRESS = 1 << 2, /* created at an ingress hook: the source has not been judged */
+	FLOW_LOCAL_KEY = 1 << 0,	    /* its original tuple's key carries KEY_LOCAL */
+	FLOW_MIDDLE_KEY = 1 << 1,	    /* it also has a key of form FORM_MIDDLE */
+	FLOW_AT_INGRESS = 1 << 2,	    /* created at an ingress hook: the source has not been judged */
+	FLOW_SOURCE_ENDPOINT = 1 << 3,	    /* its outside source is an endpoint's, which counts it */
+	FLOW_DESTINATION_ENDPOINT = 1 << 4, /* its outside destination is, that it came in by */
+	FLOW_ENDPOINT = 1 << 5,		    /* it is an endpoint, or about to be one */
 	/* one of the two: the flow is between its zone and zone 0, also an untranslated one has two keys */
 	FLOW_ZONE_REPLY = 1 << 6,    /* the zone is the reply tuple's alone */
 	FLOW_ZONE_ORIGINAL = 1 << 7, /* the zone is the original tuple's alone */
@@ -305,6 +334,8 @@ enum reason {
 	REASON_DROP_PORT_FIXED,	 /* the outside port or address is taken, and the protocol's port can't change
 				  */
 	REASON_DROP_ZONE,	 /* from one zone into another, or routed out of its flow's */
+	REASON_DROP_FILTERED, /* from outside to an endpoint-independent mapping whose filter lets nobody in
+				 from there */
 	REASON_COUNT = 128,
 };
 
@@ -335,9 +366,12 @@ enum counter {
 	COUNTER_EVICTED,  /* not assured, gave way to a new flow in a full table */
 	COUNTER_DELETED,  /* by command */
 	COUNTER_CLOSED,	  /* TCP connections refused before any other reply: gone at once */
-	COUNTER_CLASH_JOINED, /* two first packets raced, the loser joined the winner's flow */
-	COUNTER_INSERTED,     /* made by command, without a packet */
-	COUNTER_ADDRESS,      /* masqueraded with an address that its interface has no more */
+	COUNTER_CLASH_JOINED,	   /* two first packets raced, the loser joined the winner's flow */
+	COUNTER_INSERTED,	   /* made by command, without a packet */
+	COUNTER_ADDRESS,	   /* masqueraded with an address that its interface has no more */
+	COUNTER_ENDPOINTS_OPENED,  /* endpoint-independent mappings made */
+	COUNTER_ENDPOINTS_CLOSED,  /* and ended */
+	COUNTER_ENDPOINT_ADMITTED, /* flows begun from outside by a mapping's filter */
 	COUNTER_COUNT = 16,
 };
 
@@ -348,6 +382,14 @@ enum iface_flags {
 	IFACE_MASQUERADE6 = 1 << 1,
 	IFACE_SNAT4 = 1 << 2, /* masquerades, or a source NAT rule names it: nothing leaves unjudged */
 	IFACE_SNAT6 = 1 << 3,
+	IFACE_EIM = 1 << 4, /* some protocol's mapping is endpoint-independent */
+};
+
+/* Where in iface.filtering a protocol's enum nat_filtering is: two bits each. */
+enum iface_filtering {
+	IFACE_FILTERING_TCP_SHIFT = 0,
+	IFACE_FILTERING_UDP_SHIFT = 2,
+	IFACE_FILTERING_MASK = 3,
 };
 
 /* One attached interface; key: its ifindex. */
@@ -360,7 +402,7 @@ struct iface {
 	__u8 mapping_tcp; /* enum nat_mapping_mode */
 	__u8 mapping_udp;
 	__u8 mapping_icmp;
-	__u8 pad;
+	__u8 filtering; /* enum nat_filtering of each protocol, by enum iface_filtering */
 	char name[16];
 	__u16 mss; /* greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH */
 	__u16 mtu; /* of the interface, 65535 at most; 0: not known */
@@ -456,6 +498,7 @@ enum settings_flags {
 	SETTING_TCP_LOOSE = 1 << 0,   /* a connection may be picked up in the middle */
 	SETTING_TCP_LIBERAL = 1 << 1, /* sequence numbers out of window are let through */
 	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
+	SETTING_EIM = 1 << 3,	/* an interface has endpoint-independent mappings */
 	SETTING_ZONES = 1 << 4, /* an interface has a zone */
 };
 
@@ -577,6 +620,7 @@ struct sweep_request {
 	__u32 looked; /* out, added up over repeats: slots looked at, flows alive, flows torn down */
 	__u32 live;
 	__u32 deleted;
+	__u32 endpoints; /* and endpoints closed */
 };
 
 /* What the edit program does with one flow. */

@@ -42,6 +42,7 @@ int ct_xdp(struct xdp_md *context)
 	CALL(commit_egress, suffix, commit_flow, HOOK_EGRESS)                                                \
 	CALL(refuse, suffix, xdp_refuse)                                                                     \
 	CALL(reap, suffix, reap)                                                                             \
+	CALL(endpoint_reap, suffix, endpoint_reap)                                                           \
 	CALL(event, suffix, event_finish)                                                                    \
 	CALL(drop, suffix, event_drop)
 

@@ -104,8 +104,10 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 		return FAST_NOT;
 	turned = (high ^ form) & 1;
 	dir = (turned ^ (form >> 1 & 1) ^ 1) & 1;
-	/* its source is to be judged, or it looks like a packet that was translated: TC knows */
-	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || (turned & ~(form >> 1 & form >> 2)))
+	/* its source is to be judged, it looks like a packet that was translated, or it keeps an endpoint
+	 * open: TC knows */
+	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || (turned & ~(form >> 1 & form >> 2)) ||
+	    f->flags & FLOW_HAS_ENDPOINT)
 		return XDP_PASS;
 	other = ((struct flow4 *)f)->tuple;
 	which = dir ^ 1;

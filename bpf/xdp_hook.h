@@ -154,8 +154,10 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	if (!f || !flow_is_live(f, gen, now))
 		return xdp_miss(skb, &p, s, v6);
 	dir = form_dir(form, high);
-	/* its source is to be judged, or it looks like a packet that was translated: TC knows */
-	if (form_stage(form, high) != STAGE_WIRE || (dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS))
+	/* its source is to be judged, it looks like a packet that was translated, or it keeps an endpoint
+	 * open: TC knows */
+	if (form_stage(form, high) != STAGE_WIRE || (dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) ||
+	    f->flags & FLOW_HAS_ENDPOINT)
 		return XDP_PASS;
 	blur(dir, s->zero);
 	flow_tuple(f, dir == CT_DIR_ORIGINAL ? CT_DIR_REPLY : CT_DIR_ORIGINAL, &other, v6);

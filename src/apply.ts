@@ -4,7 +4,6 @@ import { attachmentOf } from './attach.js';
 import { Change } from './change.js';
 import type { Config } from './config/config.js';
 import { CtnatError } from './errors.js';
-import { checkSupported } from './interface-support.js';
 import { isSameRule, type NatRule } from './nat-rule.js';
 import { type Network, readNetwork, requireLink } from './network.js';
 import { requireCapabilities } from './privileges.js';
@@ -27,7 +26,6 @@ export async function apply(
   { mayBeAbsent = false }: ApplyOptions = {},
 ): Promise<readonly string[]> {
   requireCapabilities('apply a configuration', 'CAP_BPF', 'CAP_NET_ADMIN');
-  checkConfig(config);
   const network = readNetwork();
   if (!mayBeAbsent) for (const { name } of config.interfaces) requireLink(network, name, 'attach');
   return await Change.loading(
@@ -44,11 +42,6 @@ export async function apply(
       return [...(change.isNew ? refusedFlavours(change.state).map(refusalText) : []), ...changes];
     },
   );
-}
-
-/** What the file's check can't know. */
-function checkConfig(config: Config): void {
-  for (const each of config.interfaces) checkSupported(each);
 }
 
 /** Tables cannot grow or shrink under live flows. */

@@ -4,7 +4,6 @@ import { Change } from './change.js';
 import { bestHookKind } from './hooks.js';
 import type { InterfaceConfig, InterfaceOptions } from './interface-config.js';
 import { interfaceStatus } from './interface-status.js';
-import { checkSupported } from './interface-support.js';
 import { type Network, readNetwork, requireLink } from './network.js';
 import { requireCapabilities } from './privileges.js';
 import type { InterfaceStatus } from './product.js';
@@ -19,7 +18,6 @@ export async function attach(
   const action = `attach ${names.join(' ')}`;
   requireCapabilities(action, 'CAP_BPF', 'CAP_NET_ADMIN');
   const configs = names.map((name) => ({ ...options, name }));
-  for (const config of configs) checkSupported(config);
   // before anything is loaded for nothing
   const network = readNetwork();
   for (const name of names) requireLink(network, name, 'attach');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What holds where neither a flag nor the configuration says otherwise. */
-import { type InterfaceOptions, mappingForAll } from './interface-config.js';
+import { filteringFor, type InterfaceOptions, mappingForAll } from './interface-config.js';
 import type { TimeoutName, Timeouts } from './timeouts.js';
 
 const SECOND = 1000;
@@ -122,6 +122,7 @@ export const DEFAULT_INTERFACE: InterfaceOptions = {
   masquerade: false,
   mode: 'auto',
   mapping: mappingForAll('apdm'),
+  filtering: filteringFor(mappingForAll('apdm')),
 };
 
 /** Flows of each family that can be tracked at a time. */

@@ -1,8 +1,21 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What the ifaces map says of an attached interface. */
 import { parseAddress } from './address.js';
-import { type Iface, IfaceFlags, MSS_OF_PATH, NatMappingMode } from './generated/layouts.gen.js';
-import type { InterfaceConfig, MappingMode, Masquerade } from './interface-config.js';
+import {
+  type Iface,
+  IfaceFiltering,
+  IfaceFlags,
+  MSS_OF_PATH,
+  NatFiltering,
+  NatMappingMode,
+} from './generated/layouts.gen.js';
+import {
+  type FilteringMode,
+  hasEim,
+  type InterfaceConfig,
+  type MappingMode,
+  type Masquerade,
+} from './interface-config.js';
 import type { NatRule } from './nat-rule.js';
 import { addressWords } from './words.js';
 
@@ -33,19 +46,29 @@ export function ifaceEntry(
     mappingTcp: mappingNumber(config.mapping.tcp),
     mappingUdp: mappingNumber(config.mapping.udp),
     mappingIcmp: mappingNumber(config.mapping.icmp),
+    filtering:
+      (FILTERING[config.filtering.tcp] << IfaceFiltering.TCP_SHIFT) |
+      (FILTERING[config.filtering.udp] << IfaceFiltering.UDP_SHIFT),
     name: config.name,
     mss: config.mss === 'pmtu' ? MSS_OF_PATH : (config.mss ?? 0),
     mtu: Math.min(mtu, 0xffff),
   };
 }
 
-function ifaceFlags({ name, masquerade }: InterfaceConfig, rules: readonly NatRule[]): number {
+const FILTERING: Readonly<Record<FilteringMode, NatFiltering>> = {
+  apdf: NatFiltering.APDF,
+  adf: NatFiltering.ADF,
+  eif: NatFiltering.EIF,
+};
+
+function ifaceFlags(config: InterfaceConfig, rules: readonly NatRule[]): number {
+  const { name, masquerade } = config;
   const hasSourceRule = (family: string) =>
     rules.some(
       ({ kind, ...rule }) =>
         kind !== 'dnat' && kind !== 'redirect' && rule.ifname === name && rule.family === family,
     );
-  let flags = 0;
+  let flags = hasEim(config.mapping) ? IfaceFlags.EIM : 0;
   if (masquerades(masquerade, 4)) flags |= IfaceFlags.MASQUERADE4 | IfaceFlags.SNAT4;
   if (masquerades(masquerade, 6)) flags |= IfaceFlags.MASQUERADE6 | IfaceFlags.SNAT6;
   if (hasSourceRule('ipv4')) flags |= IfaceFlags.SNAT4;

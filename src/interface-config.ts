@@ -10,6 +10,13 @@ export type AttachMode = (typeof ATTACH_MODES)[number];
 export const MAPPING_MODES = ['apdm', 'eim'] as const;
 export type MappingMode = (typeof MAPPING_MODES)[number];
 
+/**
+ * Filtering behaviour of RFC 4787 section 5, of endpoint-independent mappings: who else may send to the outside
+ * port. Nobody, the addresses that the inside host has sent to from it, anybody.
+ */
+export const FILTERING_MODES = ['apdf', 'adf', 'eif'] as const;
+export type FilteringMode = (typeof FILTERING_MODES)[number];
+
 /** Which families of forwarded flows get the interface's address. */
 export type Masquerade = 4 | 6 | 'all' | false;
 
@@ -20,10 +27,17 @@ export interface MappingModes {
   readonly icmp: MappingMode;
 }
 
+/** Filtering behaviour by protocol. A query of ICMP is answered by whom it was sent to. */
+export interface FilteringModes {
+  readonly udp: FilteringMode;
+  readonly tcp: FilteringMode;
+}
+
 export interface InterfaceOptions {
   readonly masquerade: Masquerade;
   readonly mode: AttachMode;
   readonly mapping: MappingModes;
+  readonly filtering: FilteringModes;
   /** External ports of masquerade; undefined keeps each port's class (RFC 4787 REQ-3). */
   readonly ports?: PortRange;
   /** The greatest MSS that SYNs crossing the interface may announce: a number, or what the path leaves room for. */
@@ -71,6 +85,42 @@ export interface InterfaceConfig extends InterfaceOptions {
 /** One mapping behaviour for all protocols. */
 export function mappingForAll(mode: MappingMode): MappingModes {
   return { udp: mode, tcp: mode, icmp: mode };
+}
+
+/**
+ * The filtering behaviour of each protocol: as wanted, and where nothing is, full cone (eif) for
+ * endpoint-independent mappings. One word is for those protocols that have such a mapping.
+ * @throws RangeError if a filter other than apdf is wanted for a mapping that depends on the other side
+ */
+export function filteringFor(
+  mapping: MappingModes,
+  wanted: FilteringMode | Partial<FilteringModes> = {},
+): FilteringModes {
+  const modes: Record<keyof FilteringModes, FilteringMode> = { udp: 'apdf', tcp: 'apdf' };
+  let isUsed = wanted === 'apdf';
+  for (const proto of ['udp', 'tcp'] as const) {
+    const isEim = mapping[proto] === 'eim';
+    const mode = typeof wanted === 'string' ? (isEim ? wanted : 'apdf') : wanted[proto];
+    if (!isEim && mode !== undefined && mode !== 'apdf') {
+      throw new RangeError(`filtering ${mode} of ${proto} needs mapping eim for ${proto}`);
+    }
+    modes[proto] = mode ?? (isEim ? 'eif' : 'apdf');
+    isUsed ||= isEim;
+  }
+  if (typeof wanted === 'string' && !isUsed) {
+    throw new RangeError(`filtering ${wanted} needs mapping eim for udp or tcp`);
+  }
+  return modes;
+}
+
+/** Whether some protocol's mapping is endpoint-independent. */
+export function hasEim(mapping: MappingModes): boolean {
+  return Object.values(mapping).includes('eim');
+}
+
+/** Says the filtering behaviours: one word where they agree. */
+export function filteringText({ udp, tcp }: FilteringModes): string {
+  return udp === tcp ? udp : `udp=${udp} tcp=${tcp}`;
 }
 
 /** Says masquerade in words: no, ipv4, ipv6, ipv4+ipv6. */

@@ -5,7 +5,7 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping, mss, zone, xdp, redirects, why }: Attachment,
+  { name, ifindex, masquerade, mapping, filtering, mss, zone, xdp, redirects, why }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
@@ -16,6 +16,7 @@ export function interfaceStatus(
     hooks: hooks.map(({ kind, direction }) => `${kind}/${kind === 'xdp' ? (xdp ?? direction) : direction}`),
     masquerade,
     mapping,
+    filtering,
     mss: mss ?? null,
     redirect: redirects ?? false,
     zone: zone ?? 0,

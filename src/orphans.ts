@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
- * Masqueraded flows whose outside address this host has lost: nothing can answer them any more, and what keeps
+ * Masqueraded flows, and endpoint-independent mappings, whose outside address this host has lost: nothing can answer them any more, and what keeps
  * sending would keep them alive for ever. A flow whose interface has no address at the moment is left: the same one
  * may come back.
  */
 import { parseAddress } from './address.js';
 import type { Datapath } from './datapath.js';
-import { CtDir, NatType, SweepMode } from './generated/layouts.gen.js';
+import { CtDir, FlowFlags, NatType, SweepMode } from './generated/layouts.gen.js';
 import type { Network } from './network.js';
 import { ownAddresses } from './own-address.js';
 import type { RawFlow } from './raw-flow.js';
@@ -30,15 +30,19 @@ export function* dropOrphans(
   for (const family of [4, 6] as const) {
     const owned = ownedAddresses(state, network, family);
     const anywhere = new Set([...owned.values()].flatMap((addresses) => [...addresses]));
+    const endpoints: { slot: number; gen: number }[] = [];
     let seen = 0;
-    for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).used()) {
+    for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).held()) {
       if (++seen % FLOWS_PER_STEP === 0) yield;
       if (raw.nat !== NatType.MASQUERADE) continue;
       // an interface that came back has another index than its flows remember
       const addresses = owned.get(raw.ifindex) ?? anywhere;
       if (addresses.size === 0 || addresses.has(outsideAddress(raw))) continue;
-      if (sweeper.deleteOne(family, raw.slot, raw.gen, SweepMode.ADDRESS)) dropped++;
+      if (raw.isEndpoint) endpoints.push({ slot: raw.slot, gen: raw.gen });
+      else if (sweeper.deleteOne(family, raw.slot, raw.gen, SweepMode.ADDRESS)) dropped++;
     }
+    // its flows go first; what is no longer there closed with the last of them
+    for (const { slot, gen } of endpoints) sweeper.deleteOne(family, slot, gen);
   }
   return dropped;
 }
@@ -54,9 +58,12 @@ function ownedAddresses(state: State, { addresses }: Network, family: 4 | 6): Ow
   );
 }
 
-/** What the replies are sent to. */
+/** What the outside sends to: of a flow that began there, by its first packet. */
 function outsideAddress(raw: RawFlow): string {
-  const at = raw.tuple[CtDir.REPLY].daddr;
+  const cameIn =
+    (raw.flags & (FlowFlags.DESTINATION_ENDPOINT | FlowFlags.SOURCE_ENDPOINT)) ===
+    FlowFlags.DESTINATION_ENDPOINT;
+  const at = raw.tuple[cameIn ? CtDir.ORIGINAL : CtDir.REPLY].daddr;
   return hex(raw.bytes.subarray(at, at + raw.addressSize));
 }
 

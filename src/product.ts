@@ -11,7 +11,13 @@ import type { Flow } from './flow.js';
 import type { FlowEditor } from './flow-editor.js';
 import type { FlowFormat } from './flow-printer.js';
 import type { Frame } from './frame.js';
-import type { InterfaceOptions, MappingModes, Masquerade, MssLimit } from './interface-config.js';
+import type {
+  FilteringModes,
+  InterfaceOptions,
+  MappingModes,
+  Masquerade,
+  MssLimit,
+} from './interface-config.js';
 import type { MissingFeature } from './kernel-support.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
@@ -41,6 +47,7 @@ export interface InterfaceStatus {
   readonly hooks: readonly string[];
   readonly masquerade: Masquerade;
   readonly mapping: MappingModes;
+  readonly filtering: FilteringModes;
   /** The greatest MSS that SYNs may announce; null: any. */
   readonly mss: MssLimit | null;
   /** Whether established flows skip the stack at TC. */

@@ -6,7 +6,17 @@
 import { endianness } from 'node:os';
 import type { Family } from './address.js';
 import type { ZoneDirection } from './flow.js';
-import { CtDir, CtStatus, FLOW, FLOW4, FLOW6, FlowFlags, TUPLE4, TUPLE6 } from './generated/layouts.gen.js';
+import {
+  CtDir,
+  CtStatus,
+  FLOW,
+  FLOW4,
+  FLOW6,
+  FlowFlags,
+  FlowLock,
+  TUPLE4,
+  TUPLE6,
+} from './generated/layouts.gen.js';
 
 /** Fields that are no addresses or ports are in this machine's byte order. */
 const LITTLE_ENDIAN = endianness() === 'LE';
@@ -45,8 +55,12 @@ export const DEADLINE_WORD = HEAD.deadline / WORD;
 const STATUS_SHIFT = LITTLE_ENDIAN ? 16 : 0;
 const GEN_SHIFT = LITTLE_ENDIAN ? 0 : 16;
 
-export function isUsed(useWord: number): boolean {
-  return ((useWord >>> STATUS_SHIFT) & CtStatus.CONFIRMED) !== 0;
+/** What a slot may hold, as bits of its status. */
+export const HOLDS = { flow: CtStatus.CONFIRMED, endpoint: CtStatus.ENDPOINT } as const;
+
+/** Whether a slot holds a flow, or what `kinds` names (HOLDS). */
+export function isUsed(useWord: number, kinds: number = HOLDS.flow): boolean {
+  return ((useWord >>> STATUS_SHIFT) & kinds) !== 0;
 }
 
 export function genOf(useWord: number): number {
@@ -86,16 +100,16 @@ export class RawFlow {
    * and changes the generation before the slot can be claimed: a copy between two looks that agree on both is of
    * one flow. Its counters may still be from different packets.
    *
-   * @returns false if the slot is free
+   * @returns false if the slot holds nothing of these kinds
    */
-  copyFrom(source: Int32Array, start: number): boolean {
+  copyFrom(source: Int32Array, start: number, kinds: number = HOLDS.flow): boolean {
     const { words } = this;
     for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
       const before = Atomics.load(source, start + USE_WORD);
-      if (!isUsed(before)) return false;
+      if (!isUsed(before, kinds)) return false;
       for (let i = 0; i < words.length; i++) words[i] = Atomics.load(source, start + i);
       const after = Atomics.load(source, start + USE_WORD);
-      if (isUsed(after) && genOf(after) === genOf(before) && this.#countersAreWhole(source, start)) {
+      if (isUsed(after, kinds) && genOf(after) === genOf(before) && this.#countersAreWhole(source, start)) {
         return true;
       }
     }
@@ -111,9 +125,19 @@ export class RawFlow {
     return true;
   }
 
-  /** In use, expired or not. */
+  /** Holds a flow or an endpoint, expired or not. */
   get isUsed(): boolean {
-    return isUsed(this.words[USE_WORD]!);
+    return isUsed(this.words[USE_WORD]!, HOLDS.flow | HOLDS.endpoint);
+  }
+
+  /** Holds an endpoint-independent mapping. */
+  get isEndpoint(): boolean {
+    return isUsed(this.words[USE_WORD]!, HOLDS.endpoint);
+  }
+
+  /** Flows that count on the endpoint. */
+  get endpointFlows(): number {
+    return Math.max(0, (this.words[HEAD.lock / WORD]! & FlowLock.CLAIM_MASK) - 1);
   }
 
   get gen(): number {

@@ -9,9 +9,10 @@ import type { Datapath } from './datapath.js';
 import { errorLine } from './errors.js';
 import { settleExempt } from './exempt.js';
 import { closePort, openPort } from './forward-port.js';
-import { type Iface, ifaceCodec } from './generated/layouts.gen.js';
+import { type Iface, ifaceCodec, SettingsFlags } from './generated/layouts.gen.js';
 import type { Hooks } from './hooks.js';
 import { ifaceEntry } from './iface-entry.js';
+import { hasEim } from './interface-config.js';
 import { hookVariant, NO_REDIRECT } from './layers.js';
 import type { Ledger } from './ledger.js';
 import { isXdpLoaded } from './load-xdp.js';
@@ -23,7 +24,7 @@ import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
 import { modeOf } from './xdp-mode.js';
-import { refuseXdpWithZones, settleZones, zoneEntries } from './zones.js';
+import { refuseEimWithZones, refuseXdpWithZones, settleZones, zoneEntries } from './zones.js';
 
 export interface Workplace {
   readonly datapath: Datapath;
@@ -54,12 +55,14 @@ export function settle(place: Workplace, before: State, wanted: State): Settled 
   try {
     const entries = wantedEntries(place, wanted);
     refuseXdpWithZones(wanted);
+    refuseEimWithZones(wanted);
     const zones = zoneEntries([...presentLinks(place, wanted).values()], place.network.links);
     const addressChanges = settleEntries(place.datapath, entries, undo);
     settleZones(place.datapath, zones, undo);
     settleExempt(place.datapath, wanted.exempt, undo);
     settleRules(place, wanted, undo);
     settleTimeouts(place.datapath, wanted, undo);
+    settleFlags(place.datapath, wanted, undo);
     const state = settleHooks(place, before, wanted, undo);
     removeOthers(place, before, wanted, undo);
     place.ledger.write(state);
@@ -142,6 +145,17 @@ function settleTimeouts(datapath: Datapath, wanted: State, undo: Undo): void {
   if (timeouts.every((ticks, i) => ticks === old[i])) return;
   undo.push(() => datapath.updateSettings({ timeouts: old }));
   datapath.updateSettings({ timeouts });
+}
+
+/** Programs look for endpoints only where some interface has any. */
+function settleFlags(datapath: Datapath, wanted: State, undo: Undo): void {
+  const old = datapath.settings.flags;
+  const flags = wanted.interfaces.some(({ mapping }) => hasEim(mapping))
+    ? old | SettingsFlags.EIM
+    : old & ~SettingsFlags.EIM;
+  if (flags === old) return;
+  undo.push(() => datapath.updateSettings({ flags: old }));
+  datapath.updateSettings({ flags });
 }
 
 /** Puts the right programs on every interface that is there: which, depends on what else is attached. */

@@ -4,7 +4,7 @@
  * batches (5.6), else one by one. Flows that are there all the time come exactly once, others perhaps.
  */
 import { type Batch, type BpfMap, batchSupported, feature, MapFlag } from 'libbpf-ts';
-import { DEADLINE_WORD, genOf, isUsed, RawFlow, SLOT_LAYOUTS, USE_WORD } from './raw-flow.js';
+import { DEADLINE_WORD, genOf, HOLDS, isUsed, RawFlow, SLOT_LAYOUTS, USE_WORD } from './raw-flow.js';
 import { nowTicks, TickClock } from './ticks.js';
 
 /**
@@ -68,13 +68,19 @@ export class SlotReader {
     return count;
   }
 
-  /** Every slot in use, those past their deadline as well. The same object again and again, like live(). */
-  *used(): Generator<RawFlow, void, undefined> {
+  /** Every flow, those past their deadline as well. The same object again and again, like live(). */
+  used(): Generator<RawFlow, void, undefined> {
+    return this.held(HOLDS.flow);
+  }
+
+  /** Every slot that holds what `kinds` names (HOLDS); flows and endpoints where nothing is said. */
+  *held(kinds: number = HOLDS.flow | HOLDS.endpoint): Generator<RawFlow, void, undefined> {
     const raw = new RawFlow(this.#family);
     const stride = this.#stride;
     for (const { words, first, count } of this.#stretches()) {
       for (let i = 0; i < count; i++) {
-        if (!isUsed(words[i * stride + USE_WORD]!) || !raw.copyFrom(words, i * stride)) continue;
+        if (!isUsed(words[i * stride + USE_WORD]!, kinds)) continue;
+        if (!raw.copyFrom(words, i * stride, kinds)) continue;
         raw.slot = first + i;
         yield raw;
       }

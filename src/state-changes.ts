@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** In what two states differ, in words. */
 import { formatCidr } from './address.js';
-import { type InterfaceConfig, mappingText, masqueradeText } from './interface-config.js';
+import {
+  filteringText,
+  hasEim,
+  type InterfaceConfig,
+  mappingText,
+  masqueradeText,
+} from './interface-config.js';
 import { natRuleText } from './nat-rule.js';
 import { formatPortRange } from './port-range.js';
 import type { State } from './state.js';
@@ -31,11 +37,15 @@ function interfaceChanges(before: State, after: State): string[] {
   return changes;
 }
 
-function optionsText({ masquerade, mode, mapping, ports, zone = 0 }: InterfaceConfig): string {
-  const text =
-    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}, mode ${mode}` +
-    `${zone === 0 ? '' : `, zone ${zone}`}`;
-  return ports ? `${text}, ports ${formatPortRange(ports)}` : text;
+function optionsText({ masquerade, mode, mapping, filtering, ports, zone = 0 }: InterfaceConfig): string {
+  return [
+    `masquerade ${masqueradeText(masquerade)}`,
+    `mapping ${mappingText(mapping)}`,
+    ...(hasEim(mapping) ? [`filtering ${filteringText(filtering)}`] : []),
+    `mode ${mode}`,
+    ...(zone === 0 ? [] : [`zone ${zone}`]),
+    ...(ports ? [`ports ${formatPortRange(ports)}`] : []),
+  ].join(', ');
 }
 
 function ruleChanges({ rules: before }: State, { rules: after }: State): string[] {

@@ -5,7 +5,7 @@ import type { XdpMode } from 'libbpf-ts';
 import { type Cidr, formatCidr, parseCidr } from './address.js';
 import { DEFAULT_TIMEOUTS } from './defaults.js';
 import type { FlavourName } from './flavours.js';
-import type { InterfaceConfig } from './interface-config.js';
+import { filteringFor, type InterfaceConfig } from './interface-config.js';
 import { type NatRule, type NatRuleJson, natRuleJson, parseNatRule } from './nat-rule.js';
 import type { Timeouts } from './timeouts.js';
 
@@ -80,7 +80,17 @@ export function decodeState(text: string): State {
   const json = JSON.parse(text) as StateJson;
   // what a later version has added has its default
   const timeouts = { ...DEFAULT_TIMEOUTS, ...json.timeouts };
-  return { ...json, timeouts, rules: json.rules.map(decodeRule), exempt: json.exempt.map(parseCidr) };
+  const interfaces = json.interfaces.map((each) => ({
+    ...each,
+    filtering: each.filtering ?? filteringFor(each.mapping),
+  }));
+  return {
+    ...json,
+    interfaces,
+    timeouts,
+    rules: json.rules.map(decodeRule),
+    exempt: json.exempt.map(parseCidr),
+  };
 }
 
 function decodeRule(json: NatRuleJson): NatRule {

@@ -128,7 +128,7 @@ function readerCount({ settings }: Datapath): number {
 /** Flows past their deadline that nobody has swept take room as well. */
 function usedSlots(map: BpfMap, family: 4 | 6): number {
   let count = 0;
-  for (const _flow of new SlotReader(map, family).used()) count++;
+  for (const _flow of new SlotReader(map, family).held()) count++;
   return count;
 }
 

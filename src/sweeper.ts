@@ -47,14 +47,23 @@ export class Sweeper {
     return { maps, durationMs: performance.now() - begin };
   }
 
-  /** Tears down every flow and returns how many. */
+  /**
+   * Tears down every flow and returns how many. An endpoint goes with its last flow, or by the second pass if it
+   * stood before them and had another's as well.
+   */
   flush(): number {
-    return FAMILIES.reduce((sum, family) => sum + finish(this.#pass(family, SweepMode.ALL)).deleted, 0);
+    const passes: readonly (4 | 6)[] = this.#hasEndpoints() ? [...FAMILIES, ...FAMILIES] : FAMILIES;
+    return passes.reduce((sum, family) => sum + finish(this.#pass(family, SweepMode.ALL)).deleted, 0);
+  }
+
+  #hasEndpoints(): boolean {
+    return this.#count(Counter.ENDPOINTS_OPENED) !== this.#count(Counter.ENDPOINTS_CLOSED);
   }
 
   /**
-   * Tears down the flow of a slot if the generation is still its. Returns whether this call did it.
-   * @param why ADDRESS: its outside address is gone; counted and told as that
+   * Tears down the flow of a slot if the generation is still its, or closes the endpoint if no flow counts on it.
+   * Returns whether this call did it.
+   * @param why ADDRESS: its outside address is gone; a flow is counted and told as that
    */
   deleteOne(
     family: 4 | 6,
@@ -65,8 +74,8 @@ export class Sweeper {
     const program = this.#datapath.sweepProgram(family);
     const request = encode({ mode: why, family, cursor: slot, limit: slot + 1 }, { slot, gen });
     for (let i = 0; i < TRIES_FOR_ONE; i++) {
-      const { live, deleted } = runOnce(program, request, 1);
-      if (deleted > 0) return true;
+      const { live, deleted, endpoints } = runOnce(program, request, 1);
+      if (deleted + endpoints > 0) return true;
       // alive, and so another flow's; else gone, or in another's hands who may put it back
       if (live > 0) return false;
     }
@@ -101,7 +110,10 @@ export class Sweeper {
 
   /** What sweeps have torn down so far in this mode. */
   #torndown(mode: SweepMode): number {
-    const counter = mode === SweepMode.EXPIRED ? Counter.EXPIRED : Counter.DELETED;
+    return this.#count(mode === SweepMode.EXPIRED ? Counter.EXPIRED : Counter.DELETED);
+  }
+
+  #count(counter: Counter): number {
     const cpus = this.#datapath.maps.counters.getPerCpu(counter) ?? [];
     return Number(cpus.reduce((sum, value) => sum + value, 0n));
   }
@@ -124,6 +136,7 @@ function encode(
     looked: 0,
     live: 0,
     deleted: 0,
+    endpoints: 0,
     ...range,
     ...order,
   });

@@ -10,7 +10,7 @@ import { formatIpv4, formatIpv6 } from './address.js';
 import type { Datapath } from './datapath.js';
 import { TUPLE_REF, TUPLE4_KEY, TUPLE6_KEY, type TupleRef, tupleRefCodec } from './generated/layouts.gen.js';
 import { SlotReader } from './slot-reader.js';
-import { type TupleKey, tupleKeys } from './tuple-keys.js';
+import { peerKeys, type TupleKey, tupleKeys } from './tuple-keys.js';
 
 const BATCH = 1024;
 
@@ -47,7 +47,7 @@ function* strayKeys(datapath: Datapath, family: 4 | 6): Generator<string> {
       const raw = reader.get(slot);
       if (raw.gen !== gen) yield `${name}: the slot has generation ${raw.gen}`;
       else if (!raw.isUsed) yield `${name}: the slot is free`;
-      else if (!tupleKeys(raw).some((own) => isSame(own, key, form)))
+      else if (![...tupleKeys(raw), ...peerKeys(raw)].some((own) => isSame(own, key, form)))
         yield `${name}: the flow has other tuples`;
     }
   }
@@ -55,7 +55,7 @@ function* strayKeys(datapath: Datapath, family: 4 | 6): Generator<string> {
 
 function* lostFlows(datapath: Datapath, family: 4 | 6): Generator<string> {
   const { map } = datapath.maps[`tuples${family}`];
-  for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).used()) {
+  for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).held()) {
     for (const { bytes } of tupleKeys(raw)) {
       const value = map.get(bytes);
       const name = `flow in slot ${raw.slot} generation ${raw.gen}: its key ${keyText(bytes, family)}`;

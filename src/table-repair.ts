@@ -18,7 +18,7 @@
  * its tuple be another flow's by then, that one loses the key to the teardown and is half a pair for the next pass.
  */
 import type { Datapath } from './datapath.js';
-import { TUPLE_REF, type TupleRef } from './generated/layouts.gen.js';
+import { TUPLE_REF, TupleForm, type TupleRef } from './generated/layouts.gen.js';
 import { SlotReader } from './slot-reader.js';
 import { Sweeper } from './sweeper.js';
 import { readRef } from './table-check.js';
@@ -82,7 +82,7 @@ function* findStaleKeys(
   for (const { keys, values, count } of map.lookupBatch(BATCH)) {
     for (let i = 0; i < count; i++) {
       const ref = readRef(values, i * TUPLE_REF.size);
-      if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += 1;
+      if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += ref.form & TupleForm.PEER ? 0 : 1;
       else found.keys.set(keys.toString('latin1', i * map.keySize, (i + 1) * map.keySize), ref);
     }
     yield;
@@ -98,7 +98,7 @@ function* findHalfFlows(
 ): Generator<void, void, undefined> {
   const { map } = datapath.maps[`tuples${family}`];
   let looked = 0;
-  for (const raw of reader(datapath, family).used()) {
+  for (const raw of reader(datapath, family).held()) {
     if (++looked % BATCH === 0) yield;
     // a flow that was made since its keys were counted has none by that count
     if (keysOfSlot[raw.slot]! >= keyCount(raw)) continue;

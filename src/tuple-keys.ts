@@ -26,7 +26,8 @@ export interface TupleKey {
 /** Where a tuple's address and port of one end are in the slot. */
 interface End {
   readonly address: number;
-  readonly port: number;
+  /** None: port 0. */
+  readonly port?: number;
 }
 
 /** How many keys the flow has: one where nothing is translated and both directions are in one zone, for both. */
@@ -42,7 +43,7 @@ function hasOneKey(raw: RawFlow): boolean {
 export function tupleKeys(raw: RawFlow): TupleKey[] {
   const original = ends(raw, CtDir.ORIGINAL);
   const reply = ends(raw, CtDir.REPLY);
-  const kind = icmpFlags(raw);
+  const kind = icmpFlags(raw) | (raw.flags & FlowFlags.ENDPOINT ? KeyFlags.ENDPOINT : 0);
   const local = raw.flags & FlowFlags.LOCAL_KEY ? KeyFlags.LOCAL : 0;
   const both = hasOneKey(raw) ? TupleForm.REPLY : 0;
   const keys = [makeKey(raw, original, kind | local, raw.zoneOf(CtDir.ORIGINAL), TupleForm.ORIGINAL | both)];
@@ -54,6 +55,21 @@ export function tupleKeys(raw: RawFlow): TupleKey[] {
     keys.push(makeKey(raw, middle, kind | KeyFlags.MIDDLE, zone, TupleForm.MIDDLE));
   }
   return keys;
+}
+
+/** The keys under which a flow may vouch for whom its endpoints have sent to, where their filters ask for it. */
+export function peerKeys(raw: RawFlow): TupleKey[] {
+  const original = ends(raw, CtDir.ORIGINAL).destination;
+  const reply = ends(raw, CtDir.REPLY).destination;
+  const keys: TupleKey[] = [];
+  if (raw.flags & FlowFlags.SOURCE_ENDPOINT) keys.push(peerKey(raw, original, reply));
+  if (raw.flags & FlowFlags.DESTINATION_ENDPOINT) keys.push(peerKey(raw, reply, original));
+  return keys;
+}
+
+/** Of a remote address, whatever its port, and an outside endpoint. */
+function peerKey(raw: RawFlow, { address }: End, outside: End): TupleKey {
+  return makeKey(raw, { source: { address }, destination: outside }, KeyFlags.PEER, 0, TupleForm.PEER);
 }
 
 function ends(raw: RawFlow, dir: 0 | 1): { source: End; destination: End } {
@@ -75,12 +91,13 @@ function makeKey(
   const { addressSize } = raw;
   bytes.set(raw.bytes.subarray(first.address, first.address + addressSize), offset.addr);
   bytes.set(raw.bytes.subarray(second.address, second.address + addressSize), offset.addr + addressSize);
-  bytes.set(raw.bytes.subarray(first.port, first.port + 2), offset.port);
-  bytes.set(raw.bytes.subarray(second.port, second.port + 2), offset.port + 2);
+  for (const [i, { port }] of [first, second].entries()) {
+    if (port !== undefined) bytes.set(raw.bytes.subarray(port, port + 2), offset.port + i * 2);
+  }
   bytes[offset.proto] = raw.proto;
   bytes[offset.flags] = flags;
   new DataView(bytes.buffer).setUint16(offset.zone, zone, LITTLE_ENDIAN);
-  return { bytes, form: form | (isHigh ? TupleForm.SOURCE_HIGH : 0) };
+  return { bytes, form: form | (isHigh && form !== TupleForm.PEER ? TupleForm.SOURCE_HIGH : 0) };
 }
 
 /** Endpoints are ordered as the datapath compares them: words and ports as numbers of this machine's byte order. */
@@ -90,7 +107,8 @@ function isAbove({ view, addressSize }: RawFlow, a: End, b: End): boolean {
       view.getUint32(a.address + i, LITTLE_ENDIAN) - view.getUint32(b.address + i, LITTLE_ENDIAN);
     if (difference !== 0) return difference > 0;
   }
-  return view.getUint16(a.port, LITTLE_ENDIAN) > view.getUint16(b.port, LITTLE_ENDIAN);
+  const portOf = ({ port }: End): number => (port === undefined ? 0 : view.getUint16(port, LITTLE_ENDIAN));
+  return portOf(a) > portOf(b);
 }
 
 const KINDS: ReadonlyMap<number, IcmpKind> = new Map([

@@ -8,7 +8,7 @@ import { CtnatError, errorLine } from './errors.js';
 import { firewallTable } from './firewall.js';
 import { type FlavourName, hasXdp } from './flavours.js';
 import { Hooks } from './hooks.js';
-import type { InterfaceConfig } from './interface-config.js';
+import { hasEim, type InterfaceConfig } from './interface-config.js';
 import { Ledger } from './ledger.js';
 import { isXdpLoaded, loadXdp } from './load-xdp.js';
 import { readNetwork } from './network.js';
@@ -31,10 +31,15 @@ export interface ModeSituation {
 }
 
 /** Decides for one interface; never throws: where `xdp` can't be had it is TC mode, and says why. */
-export function chooseMode({ mode }: Pick<InterfaceConfig, 'mode'>, situation: ModeSituation): ModeChoice {
+export function chooseMode(
+  { mode, mapping }: Pick<InterfaceConfig, 'mode' | 'mapping'>,
+  situation: ModeSituation,
+): ModeChoice {
   if (mode === 'tc') return { runs: 'tc' };
   const obstacle =
-    obstacleToXdp(situation) ?? (mode === 'auto' ? reasonAgainstXdp(situation.link) : undefined);
+    (hasEim(mapping) ? 'endpoint-independent mappings are made by the programs of TC mode' : undefined) ??
+    obstacleToXdp(situation) ??
+    (mode === 'auto' ? reasonAgainstXdp(situation.link) : undefined);
   if (obstacle !== undefined) return { runs: 'tc', why: obstacle };
   return mode === 'auto' ? { runs: 'xdp', why: 'its driver runs and forwards XDP' } : { runs: 'xdp' };
 }

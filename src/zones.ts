@@ -4,6 +4,7 @@ import type { Link } from 'libbpf-ts';
 import type { Datapath } from './datapath.js';
 import { CtnatError } from './errors.js';
 import { SettingsFlags } from './generated/layouts.gen.js';
+import { hasEim } from './interface-config.js';
 import { linksBelow } from './layers.js';
 import type { Attachment, State } from './state.js';
 import type { Undo } from './undo.js';
@@ -63,6 +64,21 @@ export function refuseXdpWithZones({ interfaces }: Pick<State, 'interfaces'>): v
   throw new CtnatError(
     `can not give ${zoned.name} zone ${zoned.zone} while ${xdp.name} is in mode xdp, which knows no zones; ` +
       `attach ${xdp.name} in mode tc or auto`,
+  );
+}
+
+/**
+ * Endpoint-independent mappings are found by addresses and ports alone (bpf/endpoint.h): two customers' same inside
+ * endpoint would share one.
+ * @throws CtnatError if an interface has a zone and one has such mappings
+ */
+export function refuseEimWithZones({ interfaces }: Pick<State, 'interfaces'>): void {
+  const zoned = interfaces.find(({ zone }) => zone);
+  const eim = interfaces.find(({ mapping }) => hasEim(mapping));
+  if (!zoned || !eim) return;
+  throw new CtnatError(
+    `can not give ${zoned.name} zone ${zoned.zone} while ${eim.name} has mapping eim, which knows no zones; ` +
+      `attach ${eim.name} with mapping apdm, or ${zoned.name} without a zone`,
   );
 }
 

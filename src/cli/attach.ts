@@ -1,7 +1,22 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { DEFAULT_INTERFACE } from '../defaults.js';
-import type { AttachMode, InterfaceOptions, MappingMode, Masquerade } from '../interface-config.js';
-import { mappingForAll, mappingText, masqueradeText, parseMss, parseZone } from '../interface-config.js';
+import type {
+  AttachMode,
+  FilteringMode,
+  InterfaceOptions,
+  MappingMode,
+  Masquerade,
+} from '../interface-config.js';
+import {
+  filteringFor,
+  filteringText,
+  hasEim,
+  mappingForAll,
+  mappingText,
+  masqueradeText,
+  parseMss,
+  parseZone,
+} from '../interface-config.js';
 import { parsePortRange } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
 import { isRefusal, refusalText } from '../refused-flavour.js';
@@ -28,15 +43,18 @@ function interfaceOptions({
   masquerade,
   mode,
   mapping,
+  filtering,
   ports,
   mss,
   redirect,
   zone,
 }: OptionValues): InterfaceOptions {
+  const modes = mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode);
   return {
     masquerade: MASQUERADE[String(masquerade)] ?? DEFAULT_INTERFACE.masquerade,
     mode: (mode as AttachMode | undefined) ?? DEFAULT_INTERFACE.mode,
-    mapping: mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode),
+    mapping: modes,
+    filtering: optionValue('--filtering', () => filteringFor(modes, filtering as FilteringMode | undefined)),
     ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
     ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
     ...(redirect === true && { redirect: true }),
@@ -52,12 +70,14 @@ function attachedText({
   hooks,
   masquerade,
   mapping,
+  filtering,
   zone,
 }: InterfaceStatus): string {
   const because = why === undefined ? '' : ` because ${why}`;
   const zoneText = zone === 0 ? '' : `, zone ${zone}`;
   return (
     `${name}: attached by ${mode}${redirect ? ' with redirect' : ''}${because} (${hooks.join(', ')}), ` +
-    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}${zoneText}\n`
+    `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}` +
+    `${hasEim(mapping) ? `, filtering ${filteringText(filtering)}` : ''}${zoneText}\n`
   );
 }

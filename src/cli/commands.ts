@@ -32,6 +32,12 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
           'apdm: a mapping for each remote (default); eim: one for all of them (RFC 4787 section 4.1)',
         choices: ['apdm', 'eim'],
       },
+      {
+        flags: '--filtering <mode>',
+        description:
+          'who may send to an eim port: anybody (eif, default), addresses it has sent to (adf), nobody else (apdf)',
+        choices: ['eif', 'adf', 'apdf'],
+      },
       { flags: '--ports <range>', description: 'external ports of masquerade, LOW-HIGH', kind: 'none' },
       {
         flags: '--mss <bytes>',

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { formatEndpoint } from '../address.js';
-import { mappingText, masqueradeText } from '../interface-config.js';
+import { filteringText, mappingText, masqueradeText } from '../interface-config.js';
 import type { Status } from '../product.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
 import type { CommandFunction } from './command.js';
@@ -42,18 +42,21 @@ function fullText({ tableFullDrops }: Status): string {
 
 function interfaceTable({ interfaces }: Status, colour: boolean): string {
   if (interfaces.length === 0) return 'no interface is attached\n';
-  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'MSS', 'ZONE'];
-  const rows = interfaces.map(({ name, ifindex, mode, redirect, hooks, masquerade, mapping, mss, zone }) => [
-    name,
-    ifindex,
-    redirect ? `${mode}+redirect` : mode,
-    hooks.join(','),
-    masqueradeText(masquerade),
-    mappingText(mapping),
-    mss ?? '-',
-    zone,
-  ]);
-  return tableText(head, rows, { numbers: [1, 7], colour });
+  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'FILTERING', 'MSS', 'ZONE'];
+  const rows = interfaces.map(
+    ({ name, ifindex, mode, redirect, hooks, masquerade, mapping, filtering, mss, zone }) => [
+      name,
+      ifindex,
+      redirect ? `${mode}+redirect` : mode,
+      hooks.join(','),
+      masqueradeText(masquerade),
+      mappingText(mapping),
+      filteringText(filtering),
+      mss ?? '-',
+      zone,
+    ],
+  );
+  return tableText(head, rows, { numbers: [1, 8], colour });
 }
 
 /** What packets were to tracking, a row a class. */

@@ -4,7 +4,12 @@ import { type Cidr, parseAddress, parseCidr } from '../address.js';
 import { DEFAULT_GC, DEFAULT_INTERFACE } from '../defaults.js';
 import { parseDuration } from '../duration.js';
 import { quoted } from '../errors.js';
-import { checkInterfaceName, type InterfaceConfig, mappingForAll } from '../interface-config.js';
+import {
+  checkInterfaceName,
+  filteringFor,
+  type InterfaceConfig,
+  mappingForAll,
+} from '../interface-config.js';
 import { parsePortRange } from '../port-range.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
@@ -80,7 +85,9 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       judge.refuse([...path, 'name'], `${quoted(each.name)} is interfaces[${before}] already`);
     }
     seen.set(each.name, i);
-    const { mapping = DEFAULT_INTERFACE.mapping, ports: [range] = [] } = each;
+    const { mapping: wanted = DEFAULT_INTERFACE.mapping, ports: [range] = [] } = each;
+    const mapping =
+      typeof wanted === 'string' ? mappingForAll(wanted) : { ...DEFAULT_INTERFACE.mapping, ...wanted };
     const ports =
       range === undefined
         ? undefined
@@ -89,8 +96,10 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       name: each.name,
       masquerade: each.masquerade ?? DEFAULT_INTERFACE.masquerade,
       mode: each.mode ?? DEFAULT_INTERFACE.mode,
-      mapping:
-        typeof mapping === 'string' ? mappingForAll(mapping) : { ...DEFAULT_INTERFACE.mapping, ...mapping },
+      mapping,
+      filtering:
+        judge.read([...path, 'filtering'], () => filteringFor(mapping, each.filtering)) ??
+        DEFAULT_INTERFACE.filtering,
       ...(ports && { ports }),
       ...(each.mss !== undefined && { mss: each.mss }),
       ...(each.redirect && { redirect: true }),

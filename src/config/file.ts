@@ -3,13 +3,21 @@
 import type { Family } from '../address.js';
 import type { EventFormat } from '../events/encoder.js';
 import type { EventType } from '../events/event.js';
-import type { AttachMode, MappingMode, MappingModes, Masquerade } from '../interface-config.js';
+import type {
+  AttachMode,
+  FilteringMode,
+  FilteringModes,
+  MappingMode,
+  MappingModes,
+  Masquerade,
+} from '../interface-config.js';
 
 export interface FileInterface {
   name: string;
   masquerade?: Masquerade;
   mode?: AttachMode;
   mapping?: MappingMode | Partial<MappingModes>;
+  filtering?: FilteringMode | Partial<FilteringModes>;
   ports?: (number | string)[];
   mss?: number | 'pmtu';
   redirect?: boolean;

@@ -89,10 +89,10 @@ export const Call = {
   CLAIM_INGRESS: 20,
   /** C: CALL_CLAIM_EGRESS. */
   CLAIM_EGRESS: 22,
-  /** TCP options that say something; then the hook again (C: CALL_OPTIONS_INGRESS) */
-  OPTIONS_INGRESS: 24,
-  /** C: CALL_OPTIONS_EGRESS. */
-  OPTIONS_EGRESS: 26,
+  /** a flow from outside to an endpoint-independent mapping (C: CALL_ENDPOINT_INGRESS) */
+  ENDPOINT_INGRESS: 24,
+  /** a flow out through one, or first a new one (C: CALL_ENDPOINT_EGRESS) */
+  ENDPOINT_EGRESS: 26,
   /** ends one flow, then back to the program that met it (C: CALL_REAP) */
   REAP: 28,
   /** the port that was asked for is taken: another one (C: CALL_SEARCH) */
@@ -113,8 +113,24 @@ export const Call = {
   SCTP_EGRESS: 44,
   /** a SYN's MSS is lowered; then the hook again (C: CALL_MSS) */
   MSS: 46,
+  /** TCP options that say something; then the hook again (C: CALL_OPTIONS_INGRESS) */
+  OPTIONS_INGRESS: 48,
+  /** C: CALL_OPTIONS_EGRESS. */
+  OPTIONS_EGRESS: 50,
+  /** ingress: is it for an endpoint-independent mapping, and may it come in (C: CALL_ENDPOINT_FIND) */
+  ENDPOINT_FIND: 52,
+  /** an endpoint has its outside port: it is opened, then CREATE (C: CALL_ENDPOINT_OPEN) */
+  ENDPOINT_OPEN: 54,
+  /** an endpoint's flow is complete: its first packet goes on (C: CALL_ENDPOINT_FINISH) */
+  ENDPOINT_FINISH: 56,
+  /** a flow's packet keeps its endpoint open; the packet's last but EVENT (C: CALL_ENDPOINT_TOUCH) */
+  ENDPOINT_TOUCH: 58,
+  /** REAP for endpoints and their flows (C: CALL_ENDPOINT_REAP) */
+  ENDPOINT_REAP: 60,
+  /** egress: the source has an endpoint, and gets a flow more (C: CALL_ENDPOINT_JOIN) */
+  ENDPOINT_JOIN: 62,
   /** the port that was asked for is taken: one that the port map takes for free (C: CALL_PICK) */
-  PICK: 48,
+  PICK: 64,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];
@@ -139,6 +155,12 @@ export const Counter = {
   INSERTED: 7,
   /** masqueraded with an address that its interface has no more (C: COUNTER_ADDRESS) */
   ADDRESS: 8,
+  /** endpoint-independent mappings made (C: COUNTER_ENDPOINTS_OPENED) */
+  ENDPOINTS_OPENED: 9,
+  /** and ended (C: COUNTER_ENDPOINTS_CLOSED) */
+  ENDPOINTS_CLOSED: 10,
+  /** flows begun from outside by a mapping's filter (C: COUNTER_ENDPOINT_ADMITTED) */
+  ENDPOINT_ADMITTED: 11,
   /** C: COUNTER_COUNT. */
   COUNT: 16,
 } as const;
@@ -203,6 +225,8 @@ export const CtStatus = {
   DST_NAT: 32,
   /** packets do not move the deadline (C: CT_FIXED_TIMEOUT) */
   FIXED_TIMEOUT: 1024,
+  /** the slot holds no flow, but an inside endpoint's outside port (C: CT_ENDPOINT) */
+  ENDPOINT: 32768,
 } as const;
 
 export type CtStatus = (typeof CtStatus)[keyof typeof CtStatus];
@@ -405,6 +429,12 @@ export const FlowFlags = {
   MIDDLE_KEY: 2,
   /** created at an ingress hook: the source has not been judged (C: FLOW_AT_INGRESS) */
   AT_INGRESS: 4,
+  /** its outside source is an endpoint's, which counts it (C: FLOW_SOURCE_ENDPOINT) */
+  SOURCE_ENDPOINT: 8,
+  /** its outside destination is, that it came in by (C: FLOW_DESTINATION_ENDPOINT) */
+  DESTINATION_ENDPOINT: 16,
+  /** it is an endpoint, or about to be one (C: FLOW_ENDPOINT) */
+  ENDPOINT: 32,
   /**
    * one of the two: the flow is between its zone and zone 0, also an untranslated one has two keys
    *
@@ -418,6 +448,18 @@ export const FlowFlags = {
 } as const;
 
 export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags];
+
+/** C: enum flow_lock. */
+export const FlowLock = {
+  /** C: LOCK_CLAIM. */
+  CLAIM: 1,
+  /** above it: kill, up to 4,095; below: claim (C: LOCK_KILL) */
+  KILL: 1048576,
+  /** C: LOCK_CLAIM_MASK. */
+  CLAIM_MASK: 1048575,
+} as const;
+
+export type FlowLock = (typeof FlowLock)[keyof typeof FlowLock];
 
 /** How the programs may forward an interface's packets past the stack. (C: enum forward_port_flags) */
 export const ForwardPortFlags = {
@@ -465,6 +507,18 @@ export const IcmpKind = {
 
 export type IcmpKind = (typeof IcmpKind)[keyof typeof IcmpKind];
 
+/** Where in iface.filtering a protocol's enum nat_filtering is: two bits each. (C: enum iface_filtering) */
+export const IfaceFiltering = {
+  /** C: IFACE_FILTERING_TCP_SHIFT. */
+  TCP_SHIFT: 0,
+  /** C: IFACE_FILTERING_UDP_SHIFT. */
+  UDP_SHIFT: 2,
+  /** C: IFACE_FILTERING_MASK. */
+  MASK: 3,
+} as const;
+
+export type IfaceFiltering = (typeof IfaceFiltering)[keyof typeof IfaceFiltering];
+
 /** C: enum iface_flags. */
 export const IfaceFlags = {
   /** C: IFACE_MASQUERADE4. */
@@ -475,6 +529,8 @@ export const IfaceFlags = {
   SNAT4: 4,
   /** C: IFACE_SNAT6. */
   SNAT6: 8,
+  /** some protocol's mapping is endpoint-independent (C: IFACE_EIM) */
+  EIM: 16,
 } as const;
 
 export type IfaceFlags = (typeof IfaceFlags)[keyof typeof IfaceFlags];
@@ -485,11 +541,20 @@ export const KeyFlags = {
   LOCAL: 1,
   /**
    * between the hooks: destination translated, source not yet; zone: the slot's
-   * 				low bits
+   * 				  low bits
    *
    * C: KEY_MIDDLE.
    */
   MIDDLE: 2,
+  /**
+   * an endpoint's: inside, with the outside address at port 0 as the other
+   * 				  end; outside, where the other end is 0
+   *
+   * C: KEY_ENDPOINT.
+   */
+  ENDPOINT: 4,
+  /** outside endpoint and, at port 0, an address that it has sent to (C: KEY_PEER) */
+  PEER: 8,
   /** C: KEY_ICMP_SHIFT. */
   ICMP_SHIFT: 4,
   /** C: KEY_MIDDLE_SLOT_MASK. */
@@ -501,7 +566,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 4,
+  LAYOUT_VERSION: 5,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -521,6 +586,24 @@ export const MetricExtra = {
 } as const;
 
 export type MetricExtra = (typeof MetricExtra)[keyof typeof MetricExtra];
+
+/**
+ * Filtering behaviour (RFC 4787 section 5): who else may send to the outside port of an endpoint-independent
+ * mapping. Address-and-port-dependent: nobody, address-dependent: the addresses that the inside endpoint
+ * sends to, endpoint-independent: anybody.
+ *
+ * C: enum nat_filtering.
+ */
+export const NatFiltering = {
+  /** C: NAT_FILTERING_APDF. */
+  APDF: 0,
+  /** C: NAT_FILTERING_ADF. */
+  ADF: 1,
+  /** C: NAT_FILTERING_EIF. */
+  EIF: 2,
+} as const;
+
+export type NatFiltering = (typeof NatFiltering)[keyof typeof NatFiltering];
 
 /**
  * Mapping behaviour (RFC 4787 section 4.1): address-and-port-dependent or endpoint-independent.
@@ -655,6 +738,13 @@ export const Reason = {
   DROP_PORT_FIXED: 76,
   /** from one zone into another, or routed out of its flow's (C: REASON_DROP_ZONE) */
   DROP_ZONE: 77,
+  /**
+   * from outside to an endpoint-independent mapping whose filter lets nobody in
+   * 				 from there
+   *
+   * C: REASON_DROP_FILTERED.
+   */
+  DROP_FILTERED: 78,
   /** C: REASON_COUNT. */
   COUNT: 128,
 } as const;
@@ -669,6 +759,8 @@ export const SettingsFlags = {
   TCP_LIBERAL: 2,
   /** C: SETTING_TCP_IGNORE_INVALID_RST. */
   TCP_IGNORE_INVALID_RST: 4,
+  /** an interface has endpoint-independent mappings (C: SETTING_EIM) */
+  EIM: 8,
   /** an interface has a zone (C: SETTING_ZONES) */
   ZONES: 16,
 } as const;
@@ -699,6 +791,8 @@ export const TupleForm = {
   REPLY: 4,
   /** C: FORM_MIDDLE. */
   MIDDLE: 8,
+  /** of a key with KEY_PEER: the flow is one of those that vouch for the address (C: FORM_PEER) */
+  PEER: 16,
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
@@ -1319,10 +1413,14 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
  * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
  * 320 bytes at most, its two keys of 88 included.
  *
- * lock: ownership of the slot, two 16-bit counters that are only added to and taken from atomically.
- *   low half:  claim. Whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1.
- *   high half: kill. Whoever adds 1 and then reads 1 may tear the flow down.
- * See bpf/slot.h for why this is a lock on kernels without compare-and-swap.
+ * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
+ * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
+ * has 1 more for each of its flows. kill:  whoever adds 1 and then reads 1 may tear the flow down. See
+ * bpf/slot.h for why this is a lock on kernels without compare-and-swap.
+ *
+ * An endpoint (CT_ENDPOINT) is a slot as well, with tuples of its own: original from the inside endpoint to
+ * the outside address at port 0, reply from 0 to the outside endpoint (bpf/endpoint.h). Its deadline says how
+ * long it takes in strangers.
  *
  * C: struct flow, 112 bytes.
  */
@@ -1824,6 +1922,8 @@ export interface Iface {
   mappingUdp: number;
   /** C: mapping_icmp: u8 at 30. */
   mappingIcmp: number;
+  /** enum nat_filtering of each protocol, by enum iface_filtering (C: filtering: u8 at 31) */
+  filtering: number;
   /** C: name: char[16] at 32. */
   name: string;
   /** greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH (C: mss: u16 at 48) */
@@ -1844,6 +1944,7 @@ export const IFACE = {
     mappingTcp: 28,
     mappingUdp: 29,
     mappingIcmp: 30,
+    filtering: 31,
     name: 32,
     mss: 48,
     mtu: 50,
@@ -1862,6 +1963,7 @@ export const ifaceLayout: StructShape = {
     { name: 'mapping_tcp', offset: 28, type: 'u8' },
     { name: 'mapping_udp', offset: 29, type: 'u8' },
     { name: 'mapping_icmp', offset: 30, type: 'u8' },
+    { name: 'filtering', offset: 31, type: 'u8' },
     { name: 'name', offset: 32, type: 'char[16]' },
     { name: 'mss', offset: 48, type: 'u16' },
     { name: 'mtu', offset: 50, type: 'u16' },
@@ -1879,6 +1981,7 @@ export const ifaceCodec: Codec<Iface> = {
     mappingTcp: view.getUint8(o + 28),
     mappingUdp: view.getUint8(o + 29),
     mappingIcmp: view.getUint8(o + 30),
+    filtering: view.getUint8(o + 31),
     name: readText(view, o + 32, 16),
     mss: view.getUint16(o + 48, LE),
     mtu: view.getUint16(o + 50, LE),
@@ -1894,10 +1997,10 @@ export const ifaceCodec: Codec<Iface> = {
     view.setUint8(o + 28, whole(value.mappingTcp, 0, 255, 'iface.mapping_tcp'));
     view.setUint8(o + 29, whole(value.mappingUdp, 0, 255, 'iface.mapping_udp'));
     view.setUint8(o + 30, whole(value.mappingIcmp, 0, 255, 'iface.mapping_icmp'));
+    view.setUint8(o + 31, whole(value.filtering, 0, 255, 'iface.filtering'));
     writeText(view, o + 32, 16, value.name, 'iface.name');
     view.setUint16(o + 48, whole(value.mss, 0, 65535, 'iface.mss'), LE);
     view.setUint16(o + 50, whole(value.mtu, 0, 65535, 'iface.mtu'), LE);
-    view.setUint8(o + 31, 0);
   },
 };
 
@@ -2593,7 +2696,7 @@ export const settingsCodec: Codec<Settings> = {
 /**
  * First bytes of the packet handed to the control programs by BPF_PROG_TEST_RUN, and of what it returns.
  *
- * C: struct sweep_request, 52 bytes.
+ * C: struct sweep_request, 56 bytes.
  */
 export interface SweepRequest {
   /** a test run insists on a link header (C: ether: u8[16] at 0) */
@@ -2616,11 +2719,13 @@ export interface SweepRequest {
   live: number;
   /** C: deleted: u32 at 48. */
   deleted: number;
+  /** and endpoints closed (C: endpoints: u32 at 52) */
+  endpoints: number;
 }
 
 /** Where the fields of struct sweep_request are, for code that reads bytes in place. */
 export const SWEEP_REQUEST = {
-  size: 52,
+  size: 56,
   offset: {
     ether: 0,
     mode: 16,
@@ -2632,12 +2737,13 @@ export const SWEEP_REQUEST = {
     looked: 40,
     live: 44,
     deleted: 48,
+    endpoints: 52,
   },
 } as const;
 
 export const sweepRequestLayout: StructShape = {
   name: 'sweep_request',
-  size: 52,
+  size: 56,
   fields: [
     { name: 'ether', offset: 0, type: 'u8[16]' },
     { name: 'mode', offset: 16, type: 'u32' },
@@ -2649,11 +2755,12 @@ export const sweepRequestLayout: StructShape = {
     { name: 'looked', offset: 40, type: 'u32' },
     { name: 'live', offset: 44, type: 'u32' },
     { name: 'deleted', offset: 48, type: 'u32' },
+    { name: 'endpoints', offset: 52, type: 'u32' },
   ],
 };
 
 export const sweepRequestCodec: Codec<SweepRequest> = {
-  size: 52,
+  size: 56,
   read: (view, o) => ({
     ether: times(16, (i) => view.getUint8(o + i)),
     mode: view.getUint32(o + 16, LE),
@@ -2665,6 +2772,7 @@ export const sweepRequestCodec: Codec<SweepRequest> = {
     looked: view.getUint32(o + 40, LE),
     live: view.getUint32(o + 44, LE),
     deleted: view.getUint32(o + 48, LE),
+    endpoints: view.getUint32(o + 52, LE),
   }),
   write(view, o, value) {
     fixed(value.ether, 16, 'sweep_request.ether').forEach((item, i) => {
@@ -2679,6 +2787,7 @@ export const sweepRequestCodec: Codec<SweepRequest> = {
     view.setUint32(o + 40, whole(value.looked, 0, 4294967295, 'sweep_request.looked'), LE);
     view.setUint32(o + 44, whole(value.live, 0, 4294967295, 'sweep_request.live'), LE);
     view.setUint32(o + 48, whole(value.deleted, 0, 4294967295, 'sweep_request.deleted'), LE);
+    view.setUint32(o + 52, whole(value.endpoints, 0, 4294967295, 'sweep_request.endpoints'), LE);
     zero(view, o + 38, 2);
   },
 };
@@ -3302,7 +3411,7 @@ export const maps: {
   calls: {
     name: 'calls',
     type: 'prog_array',
-    maxEntries: 64,
+    maxEntries: 96,
     flags: 0,
     key: u32Codec,
     value: u32Codec,

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { ctnatFor } from '../helpers/nat.js';
-import { network, type SceneHost, TCP_PORT } from '../helpers/scene.js';
+import { network, type SceneHost, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import type { Router } from '../helpers/topology.js';
 
 interface Example {
@@ -37,6 +37,7 @@ interface Place {
 /** As whom a client's connection is seen outside. */
 const SEEN: Record<string, { family: 'ipv4' | 'ipv6'; as: (place: Place) => RegExp }> = {
   'A gateway': { family: 'ipv4', as: ({ router }) => new RegExp(`^${router.ipv4} `) },
+  'A full-cone interface': { family: 'ipv4', as: ({ router }) => new RegExp(`^${router.ipv4} `) },
   'A port forward': { family: 'ipv4', as: ({ router }) => new RegExp(`^${router.ipv4} `) },
   'A pool': { family: 'ipv4', as: () => /^198\.51\.100\.[4-7] (2\d{4}|\d{4})$/ },
   'Prefix to prefix': {
@@ -67,6 +68,13 @@ for (const { name, commands, file } of examples()) {
 
     const seen = (await client.peer.tcp({ host: server[family], port: TCP_PORT })).seen;
     t.match(seen, as({ client, server, router }));
+    if (name === 'A full-cone interface') {
+      const inside = await client.peer.udp(client.ipv4);
+      const [, port] = (await inside.ask(server.ipv4, UDP_PORT))!.split(' ');
+      const stranger = await server.peer.udp(server.ipv4);
+      await stranger.send('from a port that nobody has asked', router.ipv4, Number(port));
+      t.match(await inside.receive(), { port: stranger.port }, 'anybody comes in');
+    }
     const before = await nat.json<unknown[]>(['nat', 'list']);
     const { changes } = await nat.json<{ changes: string[] }>(['apply', await nat.writeConfig(file)]);
     t.strictSame(await nat.json(['nat', 'list']), before, 'the file has the same rules');

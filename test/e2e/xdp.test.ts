@@ -176,6 +176,14 @@ t.test('auto is TC for a veth, and says why; XDP is refused by name where it can
   const { status, stderr } = await ctnat.run(['attach', 'lo', '--mode', 'xdp'], { mayFail: true });
   t.equal(status, 1);
   t.match(stderr, /can not attach lo in mode xdp: its packets have no Ethernet header; use tc or auto\n$/);
+  const eim = ['attach', 'wan0', '--masquerade', '--mapping', 'eim'];
+  t.match(await ctnat.run([...eim, '--mode', 'xdp'], { mayFail: true }), {
+    status: 1,
+    stderr: /can not attach wan0 in mode xdp: endpoint-independent mappings .*; use tc or auto\n$/,
+  });
+  t.match(await ctnat.run([...eim, '--mode', 'auto']), {
+    stdout: /attached by tc because endpoint-independent mappings /,
+  });
 });
 
 /** Kinds of devices, and how `ip` makes one of this name. Most kernels have some of them. */

@@ -72,7 +72,7 @@ export class Ctnat implements Nat {
 
   async start(options: GatewayOptions = {}): Promise<void> {
     const { lan, wan } = this.topology.router;
-    if (options.timeouts) {
+    if (Object.keys(options).length > 0) {
       await this.apply(gatewayConfig(this.topology, options));
       return;
     }
@@ -153,6 +153,12 @@ export class Ctnat implements Nat {
 export function gatewayConfig(topology: Topology, options: GatewayOptions = {}, more = ''): string {
   const { lan, wan } = topology.router;
   const { udp, udpStream, icmp, tcpEstablished } = options.timeouts ?? {};
+  const outside = [
+    `name: ${wan}`,
+    `masquerade: ${options.ipv6 ? 'all' : 4}`,
+    ...(options.filtering ? ['mapping: eim', `filtering: ${options.filtering}`] : []),
+    ...(options.ports ? [`ports: [${options.ports}]`] : []),
+  ];
   const timeouts = [
     ...group('udp', { timeout: udp, stream: udpStream }),
     ...(icmp === undefined ? [] : [`  icmp: ${icmp}s`]),
@@ -161,7 +167,7 @@ export function gatewayConfig(topology: Topology, options: GatewayOptions = {}, 
   const mode = !MODE ? '' : MODE === 'redirect' ? ', mode: tc, redirect: true' : `, mode: ${MODE}`;
   return [
     'interfaces:',
-    `  - { name: ${wan}, masquerade: 4${mode} }`,
+    `  - { ${outside.join(', ')}${mode} }`,
     ...lan.map((name) => `  - { name: ${name}${mode} }`),
     ...(timeouts.length ? ['timeouts:', ...timeouts] : []),
     more,

@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import {
   Counter,
   CtStatus,
+  FlowLock,
   HookDir,
   maps,
   type PoolEntry,
@@ -125,15 +126,12 @@ export class Datapath {
     setup.pool?.forEach((entry, i) => {
       this.map(maps.nat_pools).set(i, entry);
     });
-    const hasZones = interfaces.some(([, { zone }]) => zone);
     const { flags = SettingsFlags.TCP_LOOSE } = setup;
+    const eim = interfaces.some(([, fields]) => fields.eim) ? SettingsFlags.EIM : 0;
+    const zones = interfaces.some(([, { zone }]) => zone) ? SettingsFlags.ZONES : 0;
     this.map(maps.settings).set(
       0,
-      settings({
-        slots: setup.slots ?? FLOWS,
-        rules: rules.length,
-        flags: hasZones ? flags | SettingsFlags.ZONES : flags,
-      }),
+      settings({ slots: setup.slots ?? FLOWS, rules: rules.length, flags: flags | eim | zones }),
     );
   }
 
@@ -201,6 +199,19 @@ export class Datapath {
     return found;
   }
 
+  /** The endpoint-independent mappings of a family, by slot, and how many flows count on each. */
+  endpoints(family: 4 | 6 = 4): (FlowView & { flows: number })[] {
+    const table = family === 4 ? this.map(maps.flows4) : this.map(maps.flows6);
+    const found: (FlowView & { flows: number })[] = [];
+    for (const [slot, flow] of table.entries()) {
+      const { status, lock } = flow.head;
+      if (!(status & CtStatus.ENDPOINT)) continue;
+      const view = family === 4 ? viewFlow4(slot, flow as never) : viewFlow6(slot, flow as never);
+      found.push({ ...view, flows: (lock & FlowLock.CLAIM_MASK) - 1 });
+    }
+    return found;
+  }
+
   /** Takes the long way's programs away (datapath/hooks.ts). @returns what puts them back */
   closeLongWay(): () => void {
     return closeLongWay(this.#object);
@@ -211,7 +222,7 @@ export class Datapath {
     return (family === 4 ? this.map(maps.tuples4) : this.map(maps.tuples6)).count();
   }
 
-  /** Tears one IPv4 flow down, as the commands do; false if nobody is in the slot. */
+  /** Tears one IPv4 flow down, or an endpoint without flows, as the commands do; false if nobody is in the slot. */
   deleteFlow(slot: number): boolean {
     const { gen } = this.map(maps.flows4).get(slot)!.head;
     const request = Buffer.alloc(SWEEP_REQUEST.size);
@@ -223,7 +234,19 @@ export class Datapath {
     request.writeUInt32LE(slot, offset.slot);
     request.writeUInt16LE(gen, offset.gen);
     const { data } = this.program('ct_sweep4').testRun({ data: request });
-    return data.readUInt32LE(offset.deleted) === 1;
+    return data.readUInt32LE(offset.deleted) + data.readUInt32LE(offset.endpoints) > 0;
+  }
+
+  /** Looks at every IPv4 slot and tears down what has expired, or everything. */
+  sweep(what: 'expired' | 'all' = 'expired'): void {
+    const { offset, size } = SWEEP_REQUEST;
+    let request: Buffer = Buffer.alloc(size);
+    request.writeUInt32LE(what === 'all' ? SweepMode.ALL : SweepMode.EXPIRED, offset.mode);
+    request.writeUInt32LE(4, offset.family);
+    request.writeUInt32LE(FLOWS, offset.limit);
+    while (request.readUInt32LE(offset.cursor) < FLOWS) {
+      request = Buffer.from(this.program('ct_sweep4').testRun({ data: request }).data);
+    }
   }
 
   /** Moves a flow's deadline so many seconds from now; negative: it has expired. The fake clock. */

@@ -191,13 +191,14 @@ export class FakeProduct implements Product {
   }
 
   #interfaces(): InterfaceStatus[] {
-    return [...this.interfaces].map(([name, { masquerade, mapping, mss, redirect, zone }], i) => ({
+    return [...this.interfaces].map(([name, { masquerade, mapping, filtering, mss, redirect, zone }], i) => ({
       name,
       ifindex: i + 2,
       mode: 'tc',
       hooks: ['tcx/ingress', 'tcx/egress'],
       masquerade,
       mapping,
+      filtering,
       mss: mss ?? null,
       redirect: redirect ?? false,
       zone: zone ?? 0,

@@ -27,6 +27,12 @@ export interface Forward {
 
 export interface GatewayOptions {
   timeouts?: Timeouts;
+  /** Endpoint-independent mapping with this filter, of ctnat alone. */
+  filtering?: 'eif' | 'adf' | 'apdf';
+  /** Ports of the outside interface, LOW-HIGH; of ctnat alone. */
+  ports?: string;
+  /** Masquerade for both families, not only IPv4; of ctnat alone. */
+  ipv6?: boolean;
 }
 
 export interface Nat {

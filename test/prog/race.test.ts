@@ -7,8 +7,9 @@ import t, { type Test } from 'tap';
 import type { Datapath } from '../../src/datapath.js';
 import { isFlavourName } from '../../src/flavours.js';
 import { FlowTable } from '../../src/flow-table.js';
-import { Counter } from '../../src/generated/layouts.gen.js';
+import { Counter, SettingsFlags } from '../../src/generated/layouts.gen.js';
 import { readMetrics } from '../../src/metrics-table.js';
+import { NatTable } from '../../src/nat-table.js';
 import { verifyTables } from '../../src/table-check.js';
 import { flavours } from '../helpers/datapath/load.js';
 import { type InterfaceSetup, iface, natRule, type RuleSetup } from '../helpers/datapath/settings.js';
@@ -35,6 +36,12 @@ const CASES: Case[] = [
   { name: 'masquerade', hook: EGRESS, setup: MASQUERADE },
   // a third or more of the ports: nearly every flow finds some taken, and both CPUs look for free ones
   { name: 'masquerade to few ports', hook: EGRESS, setup: { ...MASQUERADE, ports: [10_000, 35_999] } },
+  { name: 'endpoint-independent mapping', hook: EGRESS, setup: { ...MASQUERADE, eim: 'adf' } },
+  {
+    name: 'endpoint-independent mapping to few ports',
+    hook: EGRESS,
+    setup: { ...MASQUERADE, eim: 'eif', ports: [10_000, 35_999] },
+  },
   {
     name: 'a forward',
     hook: INGRESS,
@@ -75,7 +82,8 @@ async function race(
   tables.clear();
   datapath.maps.ifaces.set(LOOPBACK, iface('lo', setup));
   if (rule) datapath.maps.nat_rules.set(0, natRule(1, rule));
-  datapath.updateSettings({ ruleCount: rule ? 1 : 0 });
+  const flags = setup.eim ? SettingsFlags.EIM : 0;
+  datapath.updateSettings({ ruleCount: rule ? 1 : 0, flags: SettingsFlags.TCP_LOOSE | flags });
   const before = new Map(counts(datapath));
   source.aim({ hook, flows: 0 });
   const racers = [0, 1].map((cpu) => tables.start(['taskset', '-c', String(cpu)], 'race', 2 * FLOWS));
@@ -101,6 +109,14 @@ async function race(
   }
   t.same(verifyTables(datapath), [], 'and no half of one that lost is left');
   t.equal(counter(datapath, Counter.CREATED), flows.length);
+  const mappings = [...new NatTable(datapath).mappings()];
+  if (!setup.eim) return;
+  t.equal(mappings.length, flows.length, 'each has its mapping');
+  t.ok(
+    mappings.every(({ remote, flows }) => remote === null && flows === 1),
+    'which counts it, and no one that lost a race',
+  );
+  t.equal(new Set(mappings.map(({ external }) => external.port)).size, mappings.length, 'no port is shared');
 }
 
 /** Packets by reason. */

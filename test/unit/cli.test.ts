@@ -243,6 +243,7 @@ test('status has the fields of the contract', async (t) => {
     'hooks',
     'masquerade',
     'mapping',
+    'filtering',
     'mss',
     'redirect',
     'zone',
@@ -253,7 +254,7 @@ test('status has the fields of the contract', async (t) => {
   t.same(status.agent, { running: true, pid: 4711 });
   const { stdout } = await ctnat('status', { product });
   t.match(stdout, /^ctnat 1\.2\.3, kernel 6\.1\.0, pins \/sys\/fs\/bpf\/ctnat\nagent: running, pid 4711\n/);
-  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +- +0$/m);
+  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +apdf +- +0$/m);
   t.match(stdout, /^flows4 +array +512 +4096 +12\.5% +1048576$/m);
   t.match(stdout, /^tcp\.established +7440s$/m);
   t.match(stdout, /^batch +no$/m);
@@ -279,7 +280,7 @@ test('apply checks, applies, and says what it changed', async (t) => {
   const run = (line: string) => ctnat(line, { product });
   const good = join(folder, 'good.yaml');
   const bad = join(folder, 'bad.yaml');
-  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone\n`;
+  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone\n`;
 
   t.match(await run(`apply --check ${good}`), { status: 0, stdout: `${good}: right\n`, opened: [] });
   t.match(await run(`apply ${bad}`), { status: 1, stdout: '', stderr: complaint, opened: [] });

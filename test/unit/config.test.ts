@@ -46,9 +46,16 @@ test('the contract example means what it says', async (t) => {
       masquerade: 4,
       mode: 'auto',
       mapping: { udp: 'eim', tcp: 'apdm', icmp: 'apdm' },
+      filtering: { udp: 'eif', tcp: 'apdf' },
       ports: { min: 1024, max: 65535 },
     },
-    { name: 'lan0', masquerade: false, mode: 'auto', mapping: { udp: 'apdm', tcp: 'apdm', icmp: 'apdm' } },
+    {
+      name: 'lan0',
+      masquerade: false,
+      mode: 'auto',
+      mapping: { udp: 'apdm', tcp: 'apdm', icmp: 'apdm' },
+      filtering: { udp: 'apdf', tcp: 'apdf' },
+    },
   ]);
   t.same(config.rules.map(natRuleText), [
     'dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80',
@@ -199,11 +206,11 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a key that resembles nothing': ['zzz: 1', `:1:1: unknown key "zzz"; allowed: ${TOP}`],
   'an unknown key below': [
     'interfaces:\n  - name: a\n    masqerade: 4',
-    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone',
+    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone',
   ],
   'a misspelt required key': [
     'interfaces: [{nam: a}]',
-    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, ports, mss, redirect, zone',
+    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone',
   ],
   'a missing key': ['interfaces:\n  - mode: tc', ':2:5: interfaces[0]: key "name" is missing'],
   'a key without value': ['interfaces:', ':1:12: interfaces: expected a list of interfaces, got nothing'],

@@ -3,14 +3,15 @@
 import { test } from 'tap';
 import { IfaceFlags, NatMappingMode } from '../../src/generated/layouts.gen.js';
 import { ifaceEntry } from '../../src/iface-entry.js';
-import { type InterfaceConfig, mappingForAll } from '../../src/interface-config.js';
+import { filteringFor, type InterfaceConfig, mappingForAll } from '../../src/interface-config.js';
 import { parseNatRule } from '../../src/nat-rule.js';
 
 const { MASQUERADE4, MASQUERADE6, SNAT4, SNAT6 } = IfaceFlags;
+const APDM = { mapping: mappingForAll('apdm'), filtering: filteringFor(mappingForAll('apdm')) };
 const NONE = { ipv4: undefined, ipv6: undefined };
 
 function eth0(more: Partial<InterfaceConfig> = {}): InterfaceConfig {
-  return { name: 'eth0', masquerade: false, mode: 'auto', mapping: mappingForAll('apdm'), ...more };
+  return { name: 'eth0', masquerade: false, mode: 'auto', ...APDM, ...more };
 }
 
 function flags(

@@ -4,7 +4,7 @@ import { test } from 'tap';
 import { parseCidr } from '../../src/address.js';
 import { withIds } from '../../src/apply.js';
 import { TIMEOUT_PRESETS } from '../../src/defaults.js';
-import { mappingForAll } from '../../src/interface-config.js';
+import { filteringFor, mappingForAll } from '../../src/interface-config.js';
 import { decodeEntry, encodeEntry } from '../../src/ledger.js';
 import { parseNatRule } from '../../src/nat-rule.js';
 import { freeId } from '../../src/rules.js';
@@ -18,6 +18,7 @@ function attachment(name: string, more: Partial<Attachment> = {}): Attachment {
     masquerade: false,
     mode: 'auto',
     mapping,
+    filtering: filteringFor(mapping),
     ifindex: 5,
     hook: 'tcx',
     madeQdisc: false,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import type { Link } from 'libbpf-ts';
 import t from 'tap';
+import { mappingForAll } from '../../src/interface-config.js';
 import { chooseMode } from '../../src/xdp-mode.js';
 
 const link = (more: Partial<Link>): Link => ({
@@ -14,8 +15,9 @@ const link = (more: Partial<Link>): Link => ({
   ...more,
 });
 
+const apdm = mappingForAll('apdm');
 const choose = (mode: 'auto' | 'tc' | 'xdp', of: Link, more: { links?: Link[]; isTaken?: boolean } = {}) =>
-  chooseMode({ mode }, { link: of, links: [of], flavour: 'v5_13', isTaken: false, ...more });
+  chooseMode({ mode, mapping: apdm }, { link: of, links: [of], flavour: 'v5_13', isTaken: false, ...more });
 
 t.test('tc is tc, and says nothing', async (t) => {
   t.same(choose('tc', link({})), { runs: 'tc' });
@@ -34,9 +36,19 @@ t.test('xdp is refused with the reason', async (t) => {
     [choose('xdp', link({}), { isTaken: true }), /another program/],
     [choose('xdp', link({}), { links: [link({}), above] }), /VLAN eth7\.5/],
     [
-      chooseMode({ mode: 'xdp' }, { link: link({}), links: [], flavour: 'floor', isTaken: false }),
+      chooseMode(
+        { mode: 'xdp', mapping: apdm },
+        { link: link({}), links: [], flavour: 'floor', isTaken: false },
+      ),
       /Linux 5\.13/,
     ],
+    ...(['xdp', 'auto'] as const).map((mode): [ReturnType<typeof choose>, RegExp] => [
+      chooseMode(
+        { mode, mapping: { ...apdm, udp: 'eim' } },
+        { link: link({}), links: [], flavour: 'v5_13', isTaken: false },
+      ),
+      /endpoint-independent/,
+    ]),
   ];
   for (const [choice, why] of refusals) {
     t.equal(choice.runs, 'tc');

@@ -2,8 +2,9 @@
 // Which entries interfaces with zones have, and which of them can't have the zones that they were given.
 import type { Link } from 'libbpf-ts';
 import t from 'tap';
+import { mappingForAll } from '../../src/interface-config.js';
 import type { Attachment } from '../../src/state.js';
-import { refuseXdpWithZones, zoneEntries } from '../../src/zones.js';
+import { refuseEimWithZones, refuseXdpWithZones, zoneEntries } from '../../src/zones.js';
 
 function link(ifindex: number, name: string, more: Partial<Link> = {}): Link {
   return { ifindex, name, type: 1, mtu: 1500, ...more } as Link;
@@ -55,4 +56,20 @@ t.test('XDP mode knows no zones', async (t) => {
     () => refuseXdpWithZones({ interfaces: [of('xdp'), of('tc', 2)] }),
     /give tc zone 2 while xdp is in mode xdp/,
   );
+});
+
+t.test('endpoint-independent mappings know no zones', async (t) => {
+  const of = (name: string, mapping: 'apdm' | 'eim', zone?: number) =>
+    ({ name, mapping: mappingForAll(mapping), ...(zone && { zone }) }) as Attachment;
+  t.doesNotThrow(() => refuseEimWithZones({ interfaces: [of('wan', 'eim'), of('lan', 'apdm')] }));
+  t.doesNotThrow(() => refuseEimWithZones({ interfaces: [of('wan', 'apdm'), of('lan', 'apdm', 2)] }));
+  for (const interfaces of [
+    [of('wan', 'eim'), of('lan', 'apdm', 2)],
+    [of('lan', 'apdm', 2), of('wan', 'eim')],
+  ]) {
+    t.throws(() => refuseEimWithZones({ interfaces }), /give lan zone 2 while wan has mapping eim/);
+  }
+  t.throws(() => refuseEimWithZones({ interfaces: [of('wan', 'eim', 1)] }), /wan zone 1 while wan has/);
+  const udpOnly = { name: 'wan', mapping: { ...mappingForAll('apdm'), udp: 'eim' } } as Attachment;
+  t.throws(() => refuseEimWithZones({ interfaces: [udpOnly, of('lan', 'apdm', 2)] }), /wan has mapping eim/);
 });

@@ -4,8 +4,10 @@
 import {
   CtTimeout,
   type Iface,
+  IfaceFiltering,
   IfaceFlags,
   Layout,
+  NatFiltering,
   NatMappingMode,
   type NatRule,
   NatRuleKind,
@@ -81,24 +83,32 @@ export interface InterfaceSetup {
   mtu?: number;
   /** Of what comes in by it. */
   zone?: number;
+  /** Endpoint-independent mapping of every protocol, with this filter. */
+  eim?: 'apdf' | 'adf' | 'eif';
 }
+
+const FILTERS = { apdf: NatFiltering.APDF, adf: NatFiltering.ADF, eif: NatFiltering.EIF } as const;
 
 export function iface(name: string, setup: InterfaceSetup): Iface {
   const four = setup.masquerade === 4 || setup.masquerade === 'all';
   const six = setup.masquerade === 6 || setup.masquerade === 'all';
+  const mapping = setup.eim ? NatMappingMode.EIM : NatMappingMode.APDM;
+  const filter = FILTERS[setup.eim ?? 'apdf'];
   return {
     flags:
       (four ? IfaceFlags.MASQUERADE4 : 0) |
       (six ? IfaceFlags.MASQUERADE6 : 0) |
       (four || setup.snat ? IfaceFlags.SNAT4 : 0) |
-      (six || setup.snat ? IfaceFlags.SNAT6 : 0),
+      (six || setup.snat ? IfaceFlags.SNAT6 : 0) |
+      (setup.eim ? IfaceFlags.EIM : 0),
     addr4: setup.ip4 ? word4(setup.ip4) : 0,
     addr6: setup.ip6 ? words6(setup.ip6) : [0, 0, 0, 0],
     portMin: setup.ports?.[0] ?? 0,
     portMax: setup.ports?.[1] ?? 0,
-    mappingTcp: NatMappingMode.APDM,
-    mappingUdp: NatMappingMode.APDM,
-    mappingIcmp: NatMappingMode.APDM,
+    mappingTcp: mapping,
+    mappingUdp: mapping,
+    mappingIcmp: mapping,
+    filtering: (filter << IfaceFiltering.TCP_SHIFT) | (filter << IfaceFiltering.UDP_SHIFT),
     name,
     mss: setup.mss ?? 0,
     mtu: setup.mtu ?? 0,
