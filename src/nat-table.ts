@@ -62,6 +62,8 @@ interface FoundEndpoint {
   readonly slot: number;
   readonly gen: number;
   readonly mapping: Mapping;
+  /** Not past its deadline, which is beyond that of every flow but those of strangers whom nobody has answered. */
+  readonly isOpen: boolean;
   /** As outsideOf() has it. */
   readonly name: string;
 }
@@ -102,7 +104,7 @@ export class NatTable {
 
   /** The matching mappings; the filter is that of their flows. */
   *mappings(filter: Filter = {}): Generator<Mapping, void, undefined> {
-    for (const { mapping } of this.#endpoints(filter)) yield mapping;
+    for (const { mapping, isOpen } of this.#endpoints(filter)) if (isOpen) yield mapping;
     for (const { raw, now } of this.#matches(filter)) {
       const mapping = mappingOf(decodeFlow(raw, now, this.#flows.names));
       if (mapping) yield mapping;
@@ -131,7 +133,8 @@ export class NatTable {
         this.#flows.deleteMatch(raw);
     }
     const sweeper = new Sweeper(this.#datapath);
-    return found.filter(({ family, slot, gen }) => sweeper.deleteOne(family, slot, gen)).length;
+    return found.filter(({ family, slot, gen, isOpen }) => sweeper.deleteOne(family, slot, gen) && isOpen)
+      .length;
   }
 
   *#endpoints(filter: Filter): Generator<FoundEndpoint, void, undefined> {
@@ -141,9 +144,10 @@ export class NatTable {
       for (const raw of reader.held(HOLDS.endpoint)) {
         const { slot, gen } = raw;
         const now = nowTicks();
-        if (raw.endpointFlows === 0 && raw.ticksLeft(now) < 0) continue;
+        const isOpen = raw.ticksLeft(now) >= 0;
         const mapping = endpointMapping(raw, now, this.#flows.names);
-        if (matches(mapping)) yield { family, slot, gen, mapping, name: outsideOf(raw, CtDir.REPLY) };
+        const name = outsideOf(raw, CtDir.REPLY);
+        if (matches(mapping)) yield { family, slot, gen, mapping, isOpen, name };
       }
     }
   }
