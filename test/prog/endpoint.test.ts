@@ -262,6 +262,9 @@ withDatapath(async (t, datapath) => {
     const [endpoint] = datapath.endpoints();
     datapath.setDeadline(endpoint!.slot, 5);
     for (const port of [7, 8]) t.ok(getsIn(datapath, datagram(STRANGER, port, ROUTER_WAN, 40000)));
+    const strange = datapath.flows().find(({ original }) => original.startsWith('STRANGER 7'))!;
+    datapath.setDeadline(strange.slot, 5); // so that its next packet moves it by more than a step
+    walk(datapath, 'back', datagram(STRANGER, 7, ROUTER_WAN, 40000));
     t.ok(datapath.endpoints()[0]!.secondsLeft < 6, 'unanswered');
 
     walk(datapath, 'out', datagram(CLIENT, 40000, STRANGER, 7));
