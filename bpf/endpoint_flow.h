@@ -327,11 +327,14 @@ inline_ int endpoint_finish(struct __sk_buff *skb, const enum hook_dir at, const
 	__u32 slot = skb->cb[3] - 1;
 	struct flow *f = flow_at(slot, v6);
 	struct settings *s = settings_get();
+	struct tuple6 reply;
 	struct packet p;
 	int verdict;
 
 	if (!f || !s)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
+	port_taken(&reply, f->proto, 0, v6); /* for flows that have no endpoint, toward the same side */
 	if (!hook_parse(skb, at, &p, hop_l2(skb), 0, clock_now(), s, &verdict, v6)) {
 		slot_publish(f);
 		return verdict;

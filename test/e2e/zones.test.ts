@@ -149,3 +149,28 @@ t.test('interfaces that share packets are of one zone', only, async (t) => {
   t.equal(fast.status, 1);
   t.match(fast.stderr, /wan0.* in mode xdp/, 'XDP mode knows no zones');
 });
+
+t.test('endpoint-independent mappings and zones are refused beside each other', only, async (t) => {
+  const { topology, router } = await network(t, { lan: 'ports', clients: 1 });
+  const nat = ctnatFor(topology);
+  const eim = ['attach', router.wan, '--masquerade', '--mapping', 'eim'];
+  const zone = ['attach', 'lan0', '--zone', '1'];
+  const refuses = async (args: string[]) => {
+    const { status, stderr } = await nat.run(args, { mayFail: true });
+    t.equal(status, 1, args.join(' '));
+    t.match(
+      stderr,
+      /^ctnat: can not give lan0 zone 1 while wan0 has mapping eim, which knows no zones; [^\n]+\n$/,
+    );
+  };
+  await nat.run(zone);
+  await refuses(eim);
+  await nat.run(['detach', 'lan0']);
+  await nat.run(eim);
+  await refuses(zone);
+  const file = 'interfaces: [{name: wan0, masquerade: 4, mapping: {udp: eim}}, {name: lan0, zone: 1}]\n';
+  await refuses(['apply', await nat.writeConfig(file)]);
+  t.match(await nat.json(['status']), { interfaces: [{ name: 'wan0' }] }, 'nothing has changed');
+  await nat.run(['attach', router.wan, '--masquerade']);
+  await nat.run(zone);
+});

@@ -357,6 +357,16 @@ withDatapath(async (t, datapath) => {
     t.equal(datapath.keys(), keys, 'nothing is left of what was refused');
   });
 
+  await t.test('the port map knows what flows of mappings use, until they end', async (t) => {
+    datapath.configure(gateway('eif'));
+    const before = datapath.mappedPorts();
+    // sides that no earlier test has had: their flows were not ended, but wiped
+    for (const dport of [4801, 4802]) portOf(t, datapath, datagram(CLIENT, 40000, SERVER, dport));
+    t.equal(datapath.mappedPorts(), before + 2, 'a flow each');
+    for (const { slot } of datapath.flows()) t.ok(datapath.deleteFlow(slot));
+    t.equal(datapath.mappedPorts(), before);
+  });
+
   await t.test('everything goes at once, flows and mappings', async (t) => {
     datapath.configure(gateway('adf'));
     for (let i = 0; i < 20; i++) {
