@@ -44,7 +44,9 @@ enum call {
 	CALL_ENDPOINT_TOUCH = 58,  /* a flow's packet keeps its endpoint open; the packet's last but EVENT */
 	CALL_ENDPOINT_REAP = 60,   /* REAP for endpoints and their flows */
 	CALL_ENDPOINT_JOIN = 62,   /* egress: the source has an endpoint, and gets a flow more */
-	CALL_PICK = 64, /* the port that was asked for is taken: one that the port map takes for free */
+	CALL_PICK = 64,	     /* the port that was asked for is taken: one that the port map takes for free */
+	CALL_SUM = 66,	     /* an SCTP packet whose port was changed: its sum; its last program but EVENT */
+	CALL_SUM_QUOTE = 68, /* the same of one that an ICMP error quotes */
 };
 
 enum hop_flags {
@@ -185,6 +187,23 @@ inline_ void hop_touch(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 	skb->cb[2] = gen | type << 16;
 	skb->cb[3] = reason | at << 8;
 	hop_go(skb, CALL_ENDPOINT_TOUCH, v6);
+}
+
+/* For SUM, in skb->cb[3]: EVENT is next. */
+enum { HOP_TELL = 1 << 9 };
+
+/*
+ * The packet is done with but for its sum, which covers ports that have changed by `ports`: SUM mends it and
+ * ends the packet. `told`: HOP_TELL where EVENT is to, as of hop_event(), else 0.
+ */
+inline_ void hop_sum(struct __sk_buff *skb, __u32 ports, __u32 told, enum event_type type, __u32 slot,
+		     __u16 gen, enum reason reason, enum hook_dir at, const bool v6)
+{
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | type << 16;
+	skb->cb[3] = reason | at << 8 | told;
+	skb->cb[4] = ports;
+	hop_go(skb, CALL_SUM, v6);
 }
 
 /* The reason that EVENT gets when a command, and no packet, has changed the flow. */

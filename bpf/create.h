@@ -95,6 +95,13 @@ inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *
 	else
 		reason = REASON_DROP_REWRITE;
 	blur(reason, s->zero);
+	if (unlikely(packet_owes_sum(p))) {
+		if (!s->events[EVENT_NEW])
+			slot_publish(f);
+		hop_sum(skb, p->ack, s->events[EVENT_NEW] ? HOP_TELL : 0, EVENT_NEW, slot, gen, reason, at,
+			v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
 	if (unlikely(s->events[EVENT_NEW]))
 		hop_event(skb, EVENT_NEW, slot, gen, reason, at, v6);
 	slot_publish(f);

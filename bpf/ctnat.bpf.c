@@ -17,6 +17,7 @@
 #include "pick.h"
 #include "refuse.h"
 #include "reap.h"
+#include "sctp_sum.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -191,6 +192,14 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_endpoint_reap##suffix(struct __sk_buff *skb)                                      \
 	{                                                                                                    \
 		return endpoint_reap(skb, v6);                                                               \
+	}                                                                                                    \
+	SEC("tc") int call_sum##suffix(struct __sk_buff *skb)                                                \
+	{                                                                                                    \
+		return sctp_sum(skb, v6);                                                                    \
+	}                                                                                                    \
+	SEC("tc") int call_sum_quote##suffix(struct __sk_buff *skb)                                          \
+	{                                                                                                    \
+		return sctp_sum_quote(skb, v6);                                                              \
 	}                                                                                                    \
 	SEC("tc") int call_event##suffix(struct __sk_buff *skb)                                              \
 	{                                                                                                    \

@@ -182,6 +182,10 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 done:
 	blur(reason, s->zero);
 	changed = (flow_look(f) != before || (again && sctp_has_changed(skb, &p))) && s->events[EVENT_UPDATE];
+	if (unlikely(packet_owes_sum(&p))) {
+		hop_sum(skb, p.ack, changed ? HOP_TELL : 0, EVENT_UPDATE, slot, gen, reason, at, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
 	if (unlikely(due))
 		hop_touch(skb, changed ? EVENT_UPDATE : EVENT_NEW, slot, gen, reason, at, v6);
 	if (unlikely(changed))

@@ -152,7 +152,7 @@ inline_ long quote_rewrite(struct __sk_buff *skb, const struct packet *p, const 
 	__u32 check = p->l4 + 2, at, l4_check = checksum_offset(q->proto);
 	__u16 sum;
 
-	if (q->room >= l4_check + 2 && proto_port_is_free(q->proto)) {
+	if (q->room >= l4_check + 2 && proto_has_checksum(q->proto)) {
 		__u16 had;
 
 		if (bpf_skb_load_bytes(skb, q->l4 + l4_check, &had, 2))
@@ -205,12 +205,22 @@ inline_ long error_outer(struct __sk_buff *skb, const struct packet *p, const en
 	return rewrite_ip_address(skb, p->l3, side, old, address, v6);
 }
 
+/* What changes of a quoted SCTP packet's ports, as on the wire, if its sum is quoted as well; else 0. */
+inline_ __u32 quote_ports_change(const struct quote *q, const struct tuple6 *other, const enum hook_dir at)
+{
+	if (q->proto != IPPROTO_SCTP || q->room < 12)
+		return 0;
+	return at == HOOK_INGRESS ? q->tuple.sport ^ other->sport
+				  : (__u32)(q->tuple.dport ^ other->dport) << 16;
+}
+
 inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
 	__u32 now = clock_now(), l2 = hop_l2(skb), tag = 0, zones = 0, slot;
 	bool upper = hop_flags(skb) & HOP_UPPER, high;
 	struct settings *s = settings_get();
 	struct tuple6 reverse, other;
+	__u32 ports = 0;
 	struct quote q = {};
 	union tuple_key key;
 	struct tuple_ref *ref;
@@ -265,6 +275,7 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 		goto done;
 	if (!translates_port(q.proto, dir, at))
 		other.sport = other.dport = q.tuple.sport;
+	ports = quote_ports_change(&q, &other, at);
 	if (at == HOOK_INGRESS) {
 		if (quote_rewrite(skb, &p, &q, SIDE_SOURCE, other.saddr, other.sport, v6) ||
 		    error_outer(skb, &p, SIDE_DESTINATION, other.saddr, v6))
@@ -276,6 +287,12 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 	}
 done:
 	tag_packet(skb, f, slot, dir, at, upper);
+	if (unlikely(ports)) {
+		skb->cb[3] = at << 8;
+		skb->cb[4] = ports;
+		hop_go(skb, CALL_SUM_QUOTE, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
 	return verdict_pass(skb, at, REASON_RELATED);
 unknown:
 	return verdict_unjudged(skb, at, &p, REASON_DROP_INVALID, REASON_PASSED_INVALID, v6);

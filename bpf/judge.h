@@ -133,6 +133,11 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	else
 		reason = REASON_DROP_REWRITE;
 	blur(reason, s->zero);
+	if (unlikely(packet_owes_sum(&p))) {
+		hop_sum(skb, p.ack, s->events[EVENT_UPDATE] ? HOP_TELL : 0, EVENT_UPDATE, slot, ref.gen,
+			reason, HOOK_EGRESS, v6);
+		return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);
+	}
 	if (unlikely(s->events[EVENT_UPDATE]))
 		hop_event(skb, EVENT_UPDATE, slot, ref.gen, reason, HOOK_EGRESS, v6);
 	return verdict_end(skb, HOOK_EGRESS, reason);

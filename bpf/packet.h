@@ -40,10 +40,18 @@ inline_ bool proto_has_ports(__u8 proto)
 }
 
 /*
- * Whether a translation may choose another port or identifier. SCTP's checksum (CRC32c) covers the ports;
- * the others have none, or a key that the other end has agreed to.
+ * Whether a translation may choose another port or identifier. The others have none, or a key that the other
+ * end has agreed to.
  */
 inline_ bool proto_port_is_free(__u8 proto)
+{
+	return proto_in(proto, PROTOS_TCP_UDP | 1ULL << IPPROTO_ICMP | 1ULL << IPPROTO_ICMPV6,
+			PROTOS_SCTP | PROTOS_UDPLITE);
+}
+
+/* Whether the header has an Internet checksum that covers its ports or identifier. SCTP's is another
+ * (sctp_sum.h). */
+inline_ bool proto_has_checksum(__u8 proto)
 {
 	return proto_in(proto, PROTOS_TCP_UDP | 1ULL << IPPROTO_ICMP | 1ULL << IPPROTO_ICMPV6,
 			PROTOS_UDPLITE);
@@ -75,13 +83,20 @@ struct packet {
 	__u8 flags; /* enum packet_flags */
 	__u8 icmp_type;
 	/* TCP, host order */
-	__u32 seq; /* SCTP: the verification tag, as on the wire */
-	__u32 ack;
+	__u32 seq;     /* SCTP: the verification tag, as on the wire */
+	__u32 ack;     /* SCTP: what a translation has changed of the ports, exclusive or, as on the wire */
 	__u32 payload; /* bytes */
 	__u16 window;
 	__u8 tcp_flags;
 	__u8 tcp_header; /* bytes, options included */
 };
+
+/* Whether this packet may be given another port. Of a fragmented SCTP packet the sum can't be (sctp_sum.h).
+ */
+inline_ bool packet_port_is_free(const struct packet *p)
+{
+	return proto_port_is_free(p->proto) && !(p->proto == IPPROTO_SCTP && p->flags & PACKET_FIRST);
+}
 
 /*
  * Where the linear part begins and ends. By instruction, because the compiler takes the 32 bits that the

@@ -134,12 +134,12 @@ inline_ void range_pick(__be32 *to, const __be32 *min, const __be32 *max, const 
  * Ports stay in their class where no range is given: a server may tell trusted clients by a port below
  * 1024 (RFC 4787 REQ-3a). The bounds are Netfilter's. An ICMP identifier has no classes.
  */
-inline_ void port_class(struct plan *plan, __u8 proto, __u16 port)
+inline_ void port_class(struct plan *plan, const struct packet *p, __u16 port)
 {
-	if (!proto_port_is_free(proto)) {
+	if (!packet_port_is_free(p)) {
 		plan->port_min = port;
 		plan->port_max = port;
-	} else if (!proto_has_ports(proto)) {
+	} else if (!proto_has_ports(p->proto)) {
 		plan->port_min = 0;
 		plan->port_max = 0xffff;
 	} else if (port < 512) {
@@ -154,15 +154,15 @@ inline_ void port_class(struct plan *plan, __u8 proto, __u16 port)
 	}
 }
 
-/* False: the range asks for another port of a protocol whose ports can't change. */
+/* False: the range asks for another port of a packet whose port can't change. */
 inline_ bool plan_ports(struct plan *plan, const struct packet *p, __u16 min, __u16 max)
 {
 	__u16 port = bpf_ntohs(p->tuple.sport);
 	bool has = (min || max) && proto_has_ports(p->proto), inside = port >= min && port <= max;
 
-	port_class(plan, p->proto, port);
+	port_class(plan, p, port);
 	plan->keep_first = !has || inside;
-	if (has && !proto_port_is_free(p->proto))
+	if (has && !packet_port_is_free(p))
 		return inside;
 	if (has) {
 		plan->port_min = min;
@@ -268,7 +268,7 @@ inline_ enum reason plan_destination(struct plan *plan, const struct packet *p, 
 		if (span != (__u32)r->dport_max - r->dport_min)
 			offset = span ? bpf_get_prandom_u32() % (span + 1) : 0;
 		plan->reply.sport = bpf_htons(r->to_port_min + offset);
-		if (plan->reply.sport != p->tuple.dport && !proto_port_is_free(p->proto))
+		if (plan->reply.sport != p->tuple.dport && !packet_port_is_free(p))
 			return REASON_DROP_PORT_FIXED;
 	}
 	return 0;

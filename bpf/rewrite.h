@@ -89,9 +89,14 @@ inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum si
 		if (port != old_port && proto_port_is_free(p->proto)) {
 			__u32 at = p->l4 + (proto_has_ports(p->proto) ? (side == SIDE_SOURCE ? 0 : 2) : 4);
 
-			if (bpf_l4_csum_replace(skb, check, old_port, port, flags | 2) ||
-			    bpf_skb_store_bytes(skb, at, &port, 2, 0))
+			if (p->proto == IPPROTO_SCTP) { /* its sum is mended when the hook is through */
+				if (bpf_skb_store_bytes(skb, at, &port, 2, BPF_F_RECOMPUTE_CSUM))
+					return -1;
+				p->ack = (__u32)(port ^ old_port) << (side == SIDE_SOURCE ? 0 : 16);
+			} else if (bpf_l4_csum_replace(skb, check, old_port, port, flags | 2) ||
+				   bpf_skb_store_bytes(skb, at, &port, 2, 0)) {
 				return -1;
+			}
 		}
 	}
 	if (moves && rewrite_ip_address(skb, p->l3, side, old, address, v6))

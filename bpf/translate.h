@@ -106,6 +106,17 @@ inline_ bool translate_at(struct __sk_buff *skb, struct packet *p, const struct 
 	return rewrite_side(skb, p, SIDE_SOURCE, other.daddr, other.dport, v6) == 0;
 }
 
+/* Whether a port of an SCTP packet has changed, and its sum is yet to: SUM ends the packet. XDP has none. */
+inline_ bool packet_owes_sum(const struct packet *p)
+{
+#ifdef CTNAT_XDP
+	(void)p;
+	return false;
+#else
+	return p->proto == IPPROTO_SCTP && p->ack;
+#endif
+}
+
 /* Gives the packet this hook's side of its translation; at XDP, which does both hooks' work, both sides. */
 inline_ bool translate(struct __sk_buff *skb, struct packet *p, const struct flow *f, __u16 gen,
 		       enum ct_dir dir, const enum hook_dir at, const bool v6)

@@ -131,6 +131,10 @@ export const Call = {
   ENDPOINT_JOIN: 62,
   /** the port that was asked for is taken: one that the port map takes for free (C: CALL_PICK) */
   PICK: 64,
+  /** an SCTP packet whose port was changed: its sum; its last program but EVENT (C: CALL_SUM) */
+  SUM: 66,
+  /** the same of one that an ICMP error quotes (C: CALL_SUM_QUOTE) */
+  SUM_QUOTE: 68,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];

@@ -2,17 +2,14 @@
 // SCTP associations through the hooks: their life, their tags, and what a translation may do to them.
 // What bpf/sctp.h decides of each packet is test/unit/sctp.test.ts's.
 import type { Test } from 'tap';
-import type { RuleSetup } from '../helpers/datapath/settings.js';
 import { check, type Path, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath } from '../helpers/datapath-fixture.js';
 import {
   CLIENT,
-  CLIENT2,
   fragments,
   frame,
   frame6,
   type Host,
-  ROUTER_POOL,
   ROUTER_WAN,
   raw,
   SERVER,
@@ -186,17 +183,6 @@ withDatapath(async (t, datapath) => {
       ]);
     });
 
-    await t.test(`${family}: a port that is taken can not change: refused by name`, async (t) => {
-      datapath.configure();
-      play(t, datapath, [{ path: 'out', chunks: ['INIT'] }]);
-      const second = packet('out', CLIENT2, ['INIT']);
-      check(t, datapath, { path: 'out', given: second, expect: 'drop' }, 'same port');
-      t.match(datapath.reasons(), { 'DROP_PORT_FIXED egress': 1 });
-      const other = (from: Host): Buffer => packet('out', from, ['INIT'], 0, 40_001);
-      check(t, datapath, { path: 'out', given: other(CLIENT2), expect: other(ROUTER_WAN) }, 'its own port');
-      t.equal(datapath.flows(version).length, 2);
-    });
-
     await t.test(`${family}: chunks without end, cut off or without length`, async (t) => {
       const bad: [string, Buffer][] = [
         ['no chunk', Buffer.alloc(0)],
@@ -232,54 +218,4 @@ withDatapath(async (t, datapath) => {
       t.match(datapath.flows(version), [{ state: 'COOKIE_ECHOED', packets: [3, 1] }]);
     });
   }
-
-  await t.test('rules that would change the port are refused, those that keep it hold', async (t) => {
-    const init = (from: Host, to: Host, sport: number, dport: number): Buffer =>
-      frame(from, to, sctp({ sport, dport, tag: 0 }), raw(chunk('INIT')));
-    const snat = (ports: [number, number]): RuleSetup => ({
-      kind: 'snat',
-      to: [ROUTER_POOL.ip4, ROUTER_POOL.ip4],
-      ports,
-    });
-    datapath.configure({ rules: [snat([20_000, 20_999])] });
-    check(
-      t,
-      datapath,
-      { path: 'out', given: init(CLIENT, SERVER, 40_000, 80), expect: 'drop' },
-      'outside the range',
-    );
-    t.match(datapath.reasons(), { 'DROP_PORT_FIXED egress': 1 });
-    datapath.configure({ rules: [snat([40_000, 40_999])] });
-    const inRange = init(ROUTER_POOL, SERVER, 40_000, 80);
-    check(
-      t,
-      datapath,
-      { path: 'out', given: init(CLIENT, SERVER, 40_000, 80), expect: inRange },
-      'in the range',
-    );
-
-    const dnat = (ports?: [number, number]): RuleSetup => ({
-      kind: 'dnat',
-      proto: 132,
-      dport: [80, 80],
-      to: [CLIENT.ip4, CLIENT.ip4],
-      ...(ports && { ports }),
-    });
-    datapath.configure({ rules: [dnat([8080, 8080])] });
-    check(
-      t,
-      datapath,
-      { path: 'back', given: init(SERVER, ROUTER_WAN, 5, 80), expect: 'drop' },
-      'another port',
-    );
-    t.match(datapath.reasons(), { 'DROP_PORT_FIXED ingress': 1 });
-    datapath.configure({ rules: [dnat()] });
-    const forwarded = init(SERVER, CLIENT, 5, 80);
-    check(
-      t,
-      datapath,
-      { path: 'back', given: init(SERVER, ROUTER_WAN, 5, 80), expect: forwarded },
-      'the same port',
-    );
-  });
 });

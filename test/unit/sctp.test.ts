@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { crc32c } from '../helpers/packet/checksum.js';
 import { random } from '../helpers/random.js';
 import { compile, ROOT } from '../helpers/tcp/compile.js';
 import { LineProcess } from '../helpers/tcp/tracker.js';
@@ -222,6 +223,25 @@ t.test('a heartbeat with a strange tag, and the answer that settles it', async (
   t.strictSame(
     answers.slice(1).map((answer) => Number(answer[0])),
     [IGNORE, INVALID, INVALID, ACCEPT, ACCEPT, ACCEPT, ACCEPT],
+  );
+});
+
+t.test('what a port adds to the sum is what the sum over every byte says, at every length', async (t) => {
+  const rand = random(5);
+  const upTo = (n: number): number => Math.floor(rand() * n);
+  const cases = [...Array(300).keys(), 1500, 9000, 32_767, 32_768, 65_515, 65_535]
+    .filter((length) => length >= 12)
+    .map((length) => {
+      const before = Buffer.from(Array.from({ length }, () => upTo(256)));
+      const after = Buffer.from(before);
+      after.writeUInt32LE(upTo(2 ** 32), 0);
+      const change = (before.readUInt32LE(0) ^ after.readUInt32LE(0)) >>> 0;
+      return { ask: `sum ${change} ${length}`, sum: (crc32c(before) ^ crc32c(after)) >>> 0 };
+    });
+  const answers = await driver.ask(cases.map(({ ask }) => ask));
+  t.strictSame(
+    answers.map(Number),
+    cases.map(({ sum }) => sum),
   );
 });
 

@@ -135,9 +135,8 @@ export const DELIBERATE: readonly Deliberate[] = [
   {
     name: 'ports that can not change',
     reason:
-      "SCTP's checksum covers its ports, and protocols without ports have none to choose. Where the tuple outside is " +
-      'taken Netfilter gives SCTP another port, and loses the others without a word; ctnat refuses the flow and ' +
-      'counts drop_port_fixed.',
+      'Protocols without ports have none to choose. Where the tuple outside is taken Netfilter loses the flow ' +
+      'without a word; ctnat refuses it and counts drop_port_fixed.',
     applies: ({ expected, actual }) =>
       expected.startsWith('new ') && actual.startsWith(`reason-${PORT_FIXED} lost `),
     after: 'ends',

@@ -5,6 +5,7 @@
  *   next STATE TYPE REPLY                   -> the transition table's digit
  *   put STATE VTAG VTAG NOTES               the flow: state, both directions' tags, notes  -> ok
  *   begin VTAG INIT_TAG CHUNK...            a packet that no flow knows -> state, tags, notes; 0: begins none
+ *   sum CHANGE LENGTH                       bpf/crc32c.h: by what the CRC32c of so many bytes changes
  *   packet REPLY VTAG INIT_TAG CHUNK...     a packet of the flow -> verdict, state, tags, notes, 1 if it
  * assures
  *
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "sctp.h"
 
 static struct sctp_track track;
@@ -43,6 +45,8 @@ int main(void)
 		line[strcspn(line, "\n")] = 0;
 		if (sscanf(line, "next %u %u %u", &a, &b, &c) == 3) {
 			printf("%u\n", sctp_next_state(a, b, c));
+		} else if (sscanf(line, "sum %u %u", &a, &b) == 2) {
+			printf("%u\n", crc32c_change(a, b));
 		} else if (sscanf(line, "put %u %u %u %u", &a, &b, &c, &d) == 4) {
 			state = a;
 			track = (struct sctp_track){.vtag = {b, c}, .notes = d};
