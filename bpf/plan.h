@@ -254,20 +254,35 @@ inline_ void plan_netmap_in(struct plan *plan, const struct packet *p, const str
 		netmap(plan->reply.daddr, p->tuple.saddr, r->daddr, r->dmask, r->flags, v6);
 }
 
-/* Where a port forward leads; a range of ports is shifted as a whole when both are as long. */
+/*
+ * Where a port forward leads: one of a range of addresses or of a list, the same for one client whatever port
+ * it comes from. A range of ports is shifted as a whole when both are as long.
+ */
 inline_ enum reason plan_destination(struct plan *plan, const struct packet *p, const struct nat_rule *r,
 				     const bool v6)
 {
-	__u32 span = r->to_port_max - r->to_port_min, offset;
+	__u32 port_min = r->to_port_min, port_max = r->to_port_max, span, offset, index;
+	const struct pool_entry *entry;
 
 	plan->type = NAT_DNAT;
 	plan->rule = r->id;
-	range_pick(plan->reply.saddr, r->to_min, r->to_max, p->tuple.saddr, v6);
-	if (r->to_port_min && proto_has_ports(p->proto)) {
+	if (r->pool_size) {
+		index = r->pool_first + host_hash(p->tuple.saddr, v6) % r->pool_size;
+		entry = bpf_map_lookup_elem(&nat_pools, &index);
+		if (!entry)
+			return REASON_DROP_INTERNAL;
+		address_copy(plan->reply.saddr, entry->addr, v6);
+		port_min = entry->port_min;
+		port_max = entry->port_max;
+	} else {
+		range_pick(plan->reply.saddr, r->to_min, r->to_max, p->tuple.saddr, v6);
+	}
+	if (port_min && proto_has_ports(p->proto)) {
+		span = port_max - port_min;
 		offset = bpf_ntohs(p->tuple.dport) - r->dport_min;
 		if (span != (__u32)r->dport_max - r->dport_min)
 			offset = span ? bpf_get_prandom_u32() % (span + 1) : 0;
-		plan->reply.sport = bpf_htons(r->to_port_min + offset);
+		plan->reply.sport = bpf_htons(port_min + offset);
 		if (plan->reply.sport != p->tuple.dport && !packet_port_is_free(p))
 			return REASON_DROP_PORT_FIXED;
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/** The addresses of a source rule's pool, one by one, each with its port ranges side by side. */
+/** The addresses of a rule's pool, one by one, each with its port ranges side by side. */
 import { type Address, formatAddress } from './address.js';
 import { POOL_ENTRIES_PER_BANK, type PoolEntry } from './generated/layouts.gen.js';
 import type { NatRule } from './nat-rule.js';
@@ -15,8 +15,8 @@ export const MAX_POOL_ENTRIES = POOL_ENTRIES_PER_BANK;
  * Undefined: the rule's range says everything.
  */
 function poolTargets({ kind, to, toPorts, pool, isSpilling }: NatRule): readonly NatTarget[] | undefined {
-  if (kind !== 'snat') return undefined;
   if (pool) return pool;
+  if (kind !== 'snat') return undefined;
   return isSpilling && to ? [{ to, ...(toPorts && { ports: toPorts }) }] : undefined;
 }
 

@@ -4,7 +4,7 @@ import { type AddressRange, type Cidr, type Family, formatCidr, isNotUnicast, pa
 import { CtnatError, quoted } from './errors.js';
 import { checkInterfaceName } from './interface-config.js';
 import { checkPool } from './nat-pool.js';
-import { formatTarget, formatTargets, type NatTarget, parseTarget, parseTargets } from './nat-target.js';
+import { formatTarget, formatTargets, type NatTarget, parseTargets } from './nat-target.js';
 import { formatPortRange, type PortRange, parsePortRange, portCount } from './port-range.js';
 import { hasPorts, isIcmp, PORT_PROTOCOLS, parseProtocol, protocolName } from './protocol.js';
 
@@ -40,7 +40,7 @@ export interface NatRule {
   readonly mark?: MarkMatch;
   /** Absent for masquerade, redirect, netmap, and where there is a pool. */
   readonly to?: AddressRange;
-  /** Of snat: several ranges, each with its ports. An address may come again with others. */
+  /** Of snat and dnat: several ranges, each with its ports. An address may come again with others. */
   readonly pool?: readonly NatTarget[];
   /** Of snat: a host whose outside address has no port left gets another one. */
   readonly isSpilling?: boolean;
@@ -98,7 +98,7 @@ export function parseNatRule(text: NatRuleText): NatRule {
   const pool = targets.length > 1 ? targets : undefined;
 
   const { to, ports: toPorts }: NatTarget = pool ? {} : target;
-  if (!to && text.kind === 'dnat') {
+  if (!to && !pool && text.kind === 'dnat') {
     throw new NatRuleError('to', 'masquerade translates sources; give dnat an address');
   }
   const rule: NatRule = {
@@ -122,10 +122,9 @@ export function parseNatRule(text: NatRuleText): NatRule {
   return rule;
 }
 
-/** A redirect has only ports; only a source can be translated to several ranges. */
+/** A redirect has only ports. */
 function readTargets({ kind, to }: NatRuleText): NatTarget[] {
-  if (kind === 'redirect') return [{ ports: parsePortRange(to) }];
-  return kind === 'snat' ? parseTargets(to) : [parseTarget(to)];
+  return kind === 'redirect' ? [{ ports: parsePortRange(to) }] : parseTargets(to);
 }
 
 function parseMark(text: string): MarkMatch {
@@ -192,8 +191,10 @@ function checkRule(rule: NatRule): void {
       throw new NatRuleError('to', `${formatTarget({ to: range })} is no address that a host can have`);
     }
   }
-  if (kind === 'snat') part('to', () => checkPool(rule));
-  else if (rule.isSpilling) throw new NatRuleError('spill', 'only snat to a pool of addresses can spill');
+  if (kind !== 'snat' && rule.isSpilling) {
+    throw new NatRuleError('spill', 'only snat to a pool of addresses can spill');
+  }
+  part('to', () => checkPool(rule));
   const portProtocols = PORT_PROTOCOLS.join(', ');
   if (dport && !hasPorts(proto)) {
     throw new NatRuleError('dport', `dport needs a protocol with ports: ${portProtocols}`);
@@ -213,11 +214,12 @@ function checkRule(rule: NatRule): void {
   }
   if (proto === 0) throw new NatRuleError('proto', `a ${kind} rule needs a protocol: ${portProtocols}`);
   if (!dport) throw new NatRuleError('dport', `a ${kind} rule needs dport, the port to forward`);
-  if (toPorts && portCount(toPorts) !== 1 && portCount(toPorts) !== portCount(dport)) {
+  for (const ports of rule.pool?.map((each) => each.ports) ?? [toPorts]) {
+    if (!ports || portCount(ports) === 1 || portCount(ports) === portCount(dport)) continue;
     throw new NatRuleError(
       'to',
       `port ranges differ in size: dport ${formatPortRange(dport)} has ${portCount(dport)} ports, ` +
-        `to ${formatPortRange(toPorts)} has ${portCount(toPorts)}; give as many, or one port`,
+        `to ${formatPortRange(ports)} has ${portCount(ports)}; give as many, or one port`,
     );
   }
 }

@@ -71,8 +71,12 @@ export function ruleEntries(
     if (!at) return [];
     if (rule.kind === 'netmap') return netmapEntries(rule, at.ifindex);
     const own = at.addresses[rule.family].map(hostCidr);
-    if (rule.kind === 'dnat' && !rule.dst) return own.map((dst) => hairpin(ruleEntry(rule, at.ifindex, dst)));
-    const entry = { ...ruleEntry(rule, at.ifindex, rule.dst), ...(pool.poolSize > 0 && pool) };
+    const entryFor = (dst: Cidr | undefined): RuleEntry => ({
+      ...ruleEntry(rule, at.ifindex, dst),
+      ...(pool.poolSize > 0 && pool),
+    });
+    if (rule.kind === 'dnat' && !rule.dst) return own.map((dst) => hairpin(entryFor(dst)));
+    const entry = entryFor(rule.dst);
     const isOwn = rule.dst && own.some((each) => formatCidr(each) === formatCidr(rule.dst!));
     return [rule.kind === 'dnat' && isOwn ? hairpin(entry) : entry];
   });

@@ -73,7 +73,8 @@ const ADD: GroupSpec = {
         { flags: '--dport <port>', description: 'PORT or LO-HI', isRequired: true, kind: 'none' },
         {
           flags: '--to <target>',
-          description: 'ADDR[-ADDR][:PORT[-PORT]]; a range has as many ports as --dport',
+          description:
+            'ADDR[-ADDR][:PORT[-PORT]], several backends with commas; a range has as many ports as --dport',
           isRequired: true,
           kind: 'none',
         },
@@ -81,6 +82,7 @@ const ADD: GroupSpec = {
       hasOutput: true,
       examples: [
         ['ctnat nat add dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80', 'a web server inside'],
+        ['ctnat nat add dnat -i eth0 -p tcp --dport 80 --to 10.0.0.2:80,10.0.0.9:8080', 'two backends'],
         ['ctnat nat add dnat -i eth0 -p udp --dport 10000-10099 --to 10.0.0.3', 'the ports stay as they are'],
       ],
       load: async () => (await import('./nat-add.js')).natAddDnat,

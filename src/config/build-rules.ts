@@ -42,6 +42,11 @@ const VERBS = ['dnat', 'snat', 'redirect', 'netmap'] as const;
 /** Stands for a rule that could not be read, in a list that nobody gets; equal to no rule. */
 const PLACEHOLDER: NatRule = { id: 0, kind: 'snat', ifname: '', family: 'ipv4', proto: 0 };
 
+/** One target or several; of a redirect a port. */
+function targetText(to: string | number | readonly string[]): string {
+  return typeof to === 'object' ? to.join(',') : String(to);
+}
+
 function ruleText({ dnat, snat, redirect, netmap }: FileRule): NatRuleText {
   const incoming = dnat ?? redirect;
   if (incoming) {
@@ -51,7 +56,7 @@ function ruleText({ dnat, snat, redirect, netmap }: FileRule): NatRuleText {
       ifname,
       proto: String(proto),
       dport: String(dport),
-      to: String(to),
+      to: targetText(to),
       ...(mark !== undefined && { mark: String(mark) }),
       ...rest,
     };
@@ -60,7 +65,7 @@ function ruleText({ dnat, snat, redirect, netmap }: FileRule): NatRuleText {
   return {
     kind: snat ? 'snat' : 'netmap',
     ifname,
-    to: typeof to === 'string' ? to : to.join(','),
+    to: targetText(to),
     ...(proto !== undefined && { proto: String(proto) }),
     ...(mark !== undefined && { mark: String(mark) }),
     ...rest,

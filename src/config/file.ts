@@ -31,7 +31,7 @@ export interface FileRule {
     dst?: string;
     proto: number | string;
     dport: number | string;
-    to: string;
+    to: string | string[];
     mark?: number | string;
   };
   snat?: {

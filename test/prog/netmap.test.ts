@@ -2,14 +2,18 @@
 // Prefix to prefix, a port of the router itself, several backends, and hairpin: inside hosts meet by their
 // outside addresses, and each sees the other's (RFC 4787 REQ-9).
 import { NatRuleFlags } from '../../src/generated/layouts.gen.js';
-import { play, samePacket, type Table, walk, withDatapath } from '../helpers/datapath/table.js';
+import { check, play, samePacket, type Table, walk, withDatapath } from '../helpers/datapath/table.js';
 import {
   CLIENT,
   CLIENT2,
   find,
   frame,
   frame6,
+  HOP,
+  type Host,
   host,
+  ip4Bytes,
+  ip6Bytes,
   parse,
   ROUTER_LAN,
   ROUTER_WAN,
@@ -167,6 +171,72 @@ withDatapath(async (t, datapath) => {
     });
     t.strictSame([...new Set(backends)].sort(), ['10.0.0.10', '10.0.0.11', '10.0.0.8', '10.0.0.9']);
   });
+
+  for (const [family, build, version, lengths] of [
+    ['IPv4', frame, 4, 32],
+    ['IPv6', frame6, 6, 128],
+  ] as const) {
+    await t.test(
+      `${family}: a list of backends, each with its port: each client has one of them`,
+      async (t) => {
+        const address = (host: Host): string => (version === 4 ? host.ip4 : host.ip6);
+        const list = [
+          [host('b0', '10.0.0.8', 'fd00::8'), 80],
+          [host('b1', '10.0.0.30', 'fd00:9::30'), 8080],
+          [host('b1', '10.0.0.30', 'fd00:9::30'), 8081],
+          [host('b2', '10.9.0.1', 'fd00:8::1'), 0],
+        ] as const;
+        const words = (text: string): number[] =>
+          version === 4
+            ? [ip4Bytes(text).readUInt32BE(0), 0, 0, 0]
+            : [0, 4, 8, 12].map((at) => ip6Bytes(text).readUInt32BE(at));
+        datapath.configure({
+          rules: [
+            {
+              kind: 'dnat',
+              proto: 17,
+              dst: `${address(ROUTER_WAN)}/${lengths}`,
+              dport: [53, 53],
+              pool: [1, list.length],
+            },
+          ],
+          pool: [[HOP, 9] as const, ...list].map(([backend, port]) => ({
+            addr: words(address(backend)),
+            portMin: port,
+            portMax: port,
+            place: 0,
+            places: 1,
+          })) as never,
+        });
+        const backends = Array.from({ length: 60 }, (_, n) => {
+          const client = host('c', `192.0.2.${n + 20}`, `2001:db8:2::${(n + 20).toString(16)}`);
+          const found = [1, 2, 3].map((port) => {
+            const ask = udp({ sport: 5000 + port, dport: 53 });
+            const { packet } = walk(datapath, 'back', build(client, ROUTER_WAN, ask));
+            const layers = parse(packet);
+            const dst = (version === 4 ? find(layers, 'ipv4') : find(layers, 'ipv6'))!.dst;
+            const { dport } = find(layers, 'udp')!;
+            const to = host('to', dst, dst);
+            check(
+              t,
+              datapath,
+              {
+                path: 'out',
+                given: build(to, client, udp({ sport: dport, dport: 5000 + port })),
+                expect: build(ROUTER_WAN, client, udp({ sport: 53, dport: 5000 + port })),
+              },
+              'the answer',
+            );
+            return `${dst} ${dport}`;
+          });
+          t.equal(new Set(found).size, 1, 'one client, one backend');
+          return found[0]!;
+        });
+        const wanted = list.map(([backend, port]) => `${address(backend)} ${port || 53}`);
+        t.strictSame([...new Set(backends)].sort(), wanted.sort());
+      },
+    );
+  }
 
   await t.test('a rule of a mark is for packets with that mark', async (t) => {
     datapath.configure({

@@ -170,6 +170,11 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
     (c) => c.rules.map(natRuleText),
     ['snat -o a -f ipv6 --to masquerade:1024-2047'],
   ],
+  'a list of backends': [
+    'interfaces: [{name: a}]\nnat: [{dnat: {in: a, proto: tcp, dport: 80, to: ["10.0.0.2:80", "10.0.0.9:8080"]}}]',
+    (c) => c.rules.map(natRuleText),
+    ['dnat -i a -p tcp --dport 80 --to 10.0.0.2:80,10.0.0.9:8080'],
+  ],
   'a protocol by number and a port range': [
     'interfaces: [{name: a}]\nnat: [{dnat: {in: a, proto: 17, dport: 1-5, to: 10.0.0.2}}]',
     (c) => c.rules.map(natRuleText),

@@ -87,6 +87,10 @@ test('a rule says what it restricts, and its text makes the same rule again', as
       { ...DNAT, to: '10.0.0.2-10.0.0.5', mark: '16/0xf0' },
       'dnat -i eth0 -p tcp --dport 8080 --mark 0x10/0xf0 --to 10.0.0.2-10.0.0.5',
     ],
+    [
+      { ...DNAT, to: '10.0.0.2:80, 10.0.0.9-10.0.0.10:8080' },
+      'dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80,10.0.0.9-10.0.0.10:8080',
+    ],
     [REDIRECT, 'redirect -i lan0 -p tcp --dport 80 --to 3128'],
     [NETMAP, 'netmap -o eth0 -s 10.5.0.0/24 --to 198.51.100.0/24'],
     [
@@ -133,7 +137,9 @@ test('a rule whose parts do not fit names the part', async (t) => {
     [{ ...SNAT, proto: 'esp', to: '198.51.100.4:5,198.51.100.5' }, 'to', /esp has no ports/],
     [{ ...SNAT, spill: true }, 'spill', /only snat to a pool/],
     [{ ...DNAT, spill: true }, 'spill', /only snat to a pool/],
-    [{ ...DNAT, to: '10.0.0.2:80,10.0.0.3:80' }, 'to', /invalid/],
+    [{ ...DNAT, to: '10.0.0.2:80,10.0.0.2:80' }, 'to', /10\.0\.0\.2 is in the pool twice/],
+    [{ ...DNAT, to: '10.0.0.2,masquerade' }, 'to', /not one of several/],
+    [{ ...DNAT, dport: '1-5', to: '10.0.0.2:11-15,10.0.0.3:1-4' }, 'to', /to 1-4 has 4/],
     [{ ...DNAT, to: 'masquerade' }, 'to', /give dnat an address/],
     [{ ...DNAT, mark: '0x100/0xff' }, 'mark', /matches nothing/],
     [{ ...DNAT, neutral: true }, 'neutral', /only netmap/],

@@ -67,6 +67,29 @@ test('a pool: its entries by address, and where a rule finds them', async (t) =>
   t.throws(() => rulePools([parseNatRule(large), parseNatRule(rules[2])]), /8192 is the limit/);
 });
 
+test('a list of backends is a pool, which a forward for several own addresses shares', async (t) => {
+  const rules = [
+    { kind: 'snat', ifname: 'eth0', to: '192.0.2.1:1-9,192.0.2.1:20-29' },
+    {
+      kind: 'dnat',
+      ifname: 'eth0',
+      proto: 'tcp',
+      dport: '80',
+      to: '10.0.0.2:80,10.0.0.9:8080,10.0.0.9:8081',
+    },
+  ] as const satisfies NatRuleText[];
+  t.match(encode(...rules), [
+    { id: 1 },
+    { id: 2, daddr: [0xc6336401, 0, 0, 0], poolFirst: 2, poolSize: 3, flags: NatRuleFlags.HAIRPIN },
+    { id: 2, daddr: [0xc6336404, 0, 0, 0], poolFirst: 2, poolSize: 3, flags: NatRuleFlags.HAIRPIN },
+  ]);
+  t.match(rulePools(rules.map((rule) => parseNatRule(rule))).slice(2), [
+    { addr: [0x0a000002, 0, 0, 0], portMin: 80, portMax: 80 },
+    { addr: [0x0a000009, 0, 0, 0], portMin: 8080, portMax: 8080 },
+    { addr: [0x0a000009, 0, 0, 0], portMin: 8081, portMax: 8081 },
+  ]);
+});
+
 test('a masquerade rule has no address, and ports only where they were given', async (t) => {
   t.match(encode({ kind: 'snat', ifname: 'eth0', to: 'masquerade' }), [
     { kind: NatRuleKind.MASQUERADE, smask: [0, 0, 0, 0], toPortMin: 0, toPortMax: 0, toMin: [0, 0, 0, 0] },
