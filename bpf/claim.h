@@ -67,8 +67,9 @@ inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const st
 			if (!iface || !plan_masquerade(plan, iface, v6))
 				return REASON_DROP_NO_ADDRESS;
 			if (!r) {
-				min = iface->port_min;
-				max = iface->port_max;
+				if (proto_has_ports(p->proto))
+					hop_allow_attempts(skb, iface->port_ranges);
+				plan_iface_ports(p, iface, hop_attempt(skb), &min, &max, v6);
 			}
 		}
 	}

@@ -161,10 +161,10 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 	struct iface *iface;
 	struct packet p;
 	struct plan plan;
+	__u16 gen, port_min = 0, port_max = 0;
 	struct flow *e;
 	int verdict;
 	bool found;
-	__u16 gen;
 
 	if (!f || !s)
 		return verdict_drop(skb, HOOK_INGRESS, REASON_DROP_INTERNAL);
@@ -194,7 +194,8 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 			endpoint_put(e);
 			if (found)
 				return endpoint_again(skb, f, HOOK_INGRESS, v6);
-			plan_ports(&plan, &p, iface->port_min, iface->port_max);
+			plan_iface_ports(&p, iface, 0, &port_min, &port_max, v6);
+			plan_ports(&plan, &p, port_min, port_max);
 			plan_blur(&plan, s->zero);
 			return endpoint_begin(skb, f, &p, &plan, slot, ifindex, HOOK_INGRESS, v6);
 		}

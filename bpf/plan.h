@@ -338,6 +338,30 @@ inline_ bool iface_has_address(const struct iface *iface, const bool v6)
 	return v6 ? iface->addr6[0] | iface->addr6[1] | iface->addr6[2] | iface->addr6[3] : iface->addr4;
 }
 
+/*
+ * One of an interface's port ranges: the one that the port is in, for it may stay then, or else one that is
+ * the host's. The others follow by attempts.
+ */
+inline_ void plan_iface_ports(const struct packet *p, const struct iface *iface, __u32 attempt, __u16 *min,
+			      __u16 *max, const bool v6)
+{
+	__u32 port = bpf_ntohs(p->tuple.sport), ranges = iface->port_ranges, which, within;
+
+	if (!ranges)
+		return;
+	which = host_hash(p->tuple.saddr, v6) % ranges;
+	UNROLL
+	for (__u32 i = 0; i < IFACE_PORT_RANGES; i++) {
+		/* verifier: without a branch; a range that there is not is from 0 to 0 */
+		within = ~((port - iface->port_min[i]) | (iface->port_max[i] - port)) >> 31;
+		hide(within);
+		which += (i - which) * (within & 1);
+	}
+	which = (which + attempt) % ranges % IFACE_PORT_RANGES;
+	*min = iface->port_min[which];
+	*max = iface->port_max[which];
+}
+
 /* False: the interface has no address to give. */
 inline_ bool plan_masquerade(struct plan *plan, const struct iface *iface, const bool v6)
 {

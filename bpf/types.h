@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 5, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 6, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -392,17 +392,22 @@ enum iface_filtering {
 	IFACE_FILTERING_MASK = 3,
 };
 
+/* A power of 2. Each that is full costs a new flow four tail calls of its 32. */
+enum { IFACE_PORT_RANGES = 4 };
+
 /* One attached interface; key: its ifindex. */
 struct iface {
 	__u32 flags;  /* enum iface_flags */
 	__be32 addr4; /* what masquerade puts in, 0: none, new flows are refused */
 	__be32 addr6[4];
-	__u16 port_min; /* of masquerade, host order; both 0: keep the port's class */
-	__u16 port_max;
-	__u8 mapping_tcp; /* enum nat_mapping_mode */
+	__u16 port_min[IFACE_PORT_RANGES]; /* of masquerade, host order, each range's lowest and highest */
+	__u16 port_max[IFACE_PORT_RANGES];
+	__u16 port_ranges; /* how many there are; 0: keep the port's class */
+	__u8 mapping_tcp;  /* enum nat_mapping_mode */
 	__u8 mapping_udp;
 	__u8 mapping_icmp;
 	__u8 filtering; /* enum nat_filtering of each protocol, by enum iface_filtering */
+	__u8 pad[2];
 	char name[16];
 	__u16 mss; /* greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH */
 	__u16 mtu; /* of the interface, 65535 at most; 0: not known */

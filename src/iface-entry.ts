@@ -17,6 +17,7 @@ import {
   type Masquerade,
 } from './interface-config.js';
 import type { NatRule } from './nat-rule.js';
+import { MAX_PORT_RANGES } from './port-range.js';
 import { addressWords } from './words.js';
 
 /** The addresses that masquerade puts in, as text; undefined where the interface has none. */
@@ -37,12 +38,14 @@ export function ifaceEntry(
   own: OwnAddresses,
   mtu = 0,
 ): Iface {
+  const ranges = Array.from({ length: MAX_PORT_RANGES }, (_, i) => config.ports?.[i]);
   return {
     flags: ifaceFlags(config, rules),
     addr4: own.ipv4 === undefined ? 0 : addressWords(parseAddress(own.ipv4).bytes)[0]!,
     addr6: own.ipv6 === undefined ? [0, 0, 0, 0] : addressWords(parseAddress(own.ipv6).bytes),
-    portMin: config.ports?.min ?? 0,
-    portMax: config.ports?.max ?? 0,
+    portMin: ranges.map((range) => range?.min ?? 0),
+    portMax: ranges.map((range) => range?.max ?? 0),
+    portRanges: config.ports?.length ?? 0,
     mappingTcp: mappingNumber(config.mapping.tcp),
     mappingUdp: mappingNumber(config.mapping.udp),
     mappingIcmp: mappingNumber(config.mapping.icmp),

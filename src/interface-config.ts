@@ -38,8 +38,8 @@ export interface InterfaceOptions {
   readonly mode: AttachMode;
   readonly mapping: MappingModes;
   readonly filtering: FilteringModes;
-  /** External ports of masquerade; undefined keeps each port's class (RFC 4787 REQ-3). */
-  readonly ports?: PortRange;
+  /** External ports of masquerade, at most MAX_PORT_RANGES ranges; undefined keeps each port's class (RFC 4787 REQ-3). */
+  readonly ports?: readonly PortRange[];
   /** The greatest MSS that SYNs crossing the interface may announce: a number, or what the path leaves room for. */
   readonly mss?: MssLimit;
   /** Whether established flows skip the stack at TC, where nothing but ctnat has to see them. */

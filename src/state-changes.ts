@@ -9,7 +9,7 @@ import {
   masqueradeText,
 } from './interface-config.js';
 import { natRuleText } from './nat-rule.js';
-import { formatPortRange } from './port-range.js';
+import { formatPortRanges } from './port-range.js';
 import type { State } from './state.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES } from './timeouts.js';
 
@@ -44,7 +44,7 @@ function optionsText({ masquerade, mode, mapping, filtering, ports, zone = 0 }: 
     ...(hasEim(mapping) ? [`filtering ${filteringText(filtering)}`] : []),
     `mode ${mode}`,
     ...(zone === 0 ? [] : [`zone ${zone}`]),
-    ...(ports ? [`ports ${formatPortRange(ports)}`] : []),
+    ...(ports ? [`ports ${formatPortRanges(ports)}`] : []),
   ].join(', ');
 }
 

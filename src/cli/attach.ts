@@ -17,7 +17,7 @@ import {
   parseMss,
   parseZone,
 } from '../interface-config.js';
-import { parsePortRange } from '../port-range.js';
+import { parsePortRanges } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
 import { isRefusal, refusalText } from '../refused-flavour.js';
 import type { CommandFunction, OptionValues } from './command.js';
@@ -55,7 +55,7 @@ function interfaceOptions({
     mode: (mode as AttachMode | undefined) ?? DEFAULT_INTERFACE.mode,
     mapping: modes,
     filtering: optionValue('--filtering', () => filteringFor(modes, filtering as FilteringMode | undefined)),
-    ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRange(String(ports))) }),
+    ...(ports !== undefined && { ports: optionValue('--ports', () => parsePortRanges(String(ports))) }),
     ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
     ...(redirect === true && { redirect: true }),
     ...(zone !== undefined && { zone: optionValue('--zone', () => parseZone(String(zone))) }),

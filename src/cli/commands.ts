@@ -38,7 +38,11 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
           'who may send to an eim port: anybody (eif, default), addresses it has sent to (adf), nobody else (apdf)',
         choices: ['eif', 'adf', 'apdf'],
       },
-      { flags: '--ports <range>', description: 'external ports of masquerade, LOW-HIGH', kind: 'none' },
+      {
+        flags: '--ports <ranges>',
+        description: 'external ports of masquerade, LOW-HIGH, several with commas',
+        kind: 'none',
+      },
       {
         flags: '--mss <bytes>',
         description:

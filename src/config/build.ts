@@ -10,7 +10,7 @@ import {
   type InterfaceConfig,
   mappingForAll,
 } from '../interface-config.js';
-import { parsePortRange } from '../port-range.js';
+import { checkPortRanges, parsePortRange } from '../port-range.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
 import type { Config, EventSink } from './config.js';
@@ -85,13 +85,13 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       judge.refuse([...path, 'name'], `${quoted(each.name)} is interfaces[${before}] already`);
     }
     seen.set(each.name, i);
-    const { mapping: wanted = DEFAULT_INTERFACE.mapping, ports: [range] = [] } = each;
+    const { mapping: wanted = DEFAULT_INTERFACE.mapping, ports: ranges } = each;
     const mapping =
       typeof wanted === 'string' ? mappingForAll(wanted) : { ...DEFAULT_INTERFACE.mapping, ...wanted };
-    const ports =
-      range === undefined
-        ? undefined
-        : judge.read([...path, 'ports', 0], () => parsePortRange(String(range)));
+    const ports = ranges?.flatMap(
+      (range, at) => judge.read([...path, 'ports', at], () => parsePortRange(String(range))) ?? [],
+    );
+    if (ports) judge.read([...path, 'ports'], () => checkPortRanges(ports));
     return {
       name: each.name,
       masquerade: each.masquerade ?? DEFAULT_INTERFACE.masquerade,

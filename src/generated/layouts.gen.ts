@@ -51,6 +51,9 @@ function zero(view: DataView, offset: number, size: number): void {
 /** a power of 2 (C: FORWARD_PORTS_MAX) */
 export const FORWARD_PORTS_MAX = 4096;
 
+/** C: IFACE_PORT_RANGES. */
+export const IFACE_PORT_RANGES = 4;
+
 /** what the path's MTU leaves room for (C: MSS_OF_PATH) */
 export const MSS_OF_PATH = 65535;
 
@@ -570,7 +573,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 5,
+  LAYOUT_VERSION: 6,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -1908,7 +1911,7 @@ export const handCodec: Codec<Hand> = {
   },
 };
 
-/** One attached interface; key: its ifindex. (C: struct iface, 52 bytes) */
+/** One attached interface; key: its ifindex. (C: struct iface, 68 bytes) */
 export interface Iface {
   /** enum iface_flags (C: flags: u32 at 0) */
   flags: number;
@@ -1916,79 +1919,84 @@ export interface Iface {
   addr4: number;
   /** C: addr6: be32[4] at 8. */
   addr6: number[];
-  /** of masquerade, host order; both 0: keep the port's class (C: port_min: u16 at 24) */
-  portMin: number;
-  /** C: port_max: u16 at 26. */
-  portMax: number;
-  /** enum nat_mapping_mode (C: mapping_tcp: u8 at 28) */
+  /** of masquerade, host order, each range's lowest and highest (C: port_min: u16[4] at 24) */
+  portMin: number[];
+  /** C: port_max: u16[4] at 32. */
+  portMax: number[];
+  /** how many there are; 0: keep the port's class (C: port_ranges: u16 at 40) */
+  portRanges: number;
+  /** enum nat_mapping_mode (C: mapping_tcp: u8 at 42) */
   mappingTcp: number;
-  /** C: mapping_udp: u8 at 29. */
+  /** C: mapping_udp: u8 at 43. */
   mappingUdp: number;
-  /** C: mapping_icmp: u8 at 30. */
+  /** C: mapping_icmp: u8 at 44. */
   mappingIcmp: number;
-  /** enum nat_filtering of each protocol, by enum iface_filtering (C: filtering: u8 at 31) */
+  /** enum nat_filtering of each protocol, by enum iface_filtering (C: filtering: u8 at 45) */
   filtering: number;
-  /** C: name: char[16] at 32. */
+  /** C: name: char[16] at 48. */
   name: string;
-  /** greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH (C: mss: u16 at 48) */
+  /** greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH (C: mss: u16 at 64) */
   mss: number;
-  /** of the interface, 65535 at most; 0: not known (C: mtu: u16 at 50) */
+  /** of the interface, 65535 at most; 0: not known (C: mtu: u16 at 66) */
   mtu: number;
 }
 
 /** Where the fields of struct iface are, for code that reads bytes in place. */
 export const IFACE = {
-  size: 52,
+  size: 68,
   offset: {
     flags: 0,
     addr4: 4,
     addr6: 8,
     portMin: 24,
-    portMax: 26,
-    mappingTcp: 28,
-    mappingUdp: 29,
-    mappingIcmp: 30,
-    filtering: 31,
-    name: 32,
-    mss: 48,
-    mtu: 50,
+    portMax: 32,
+    portRanges: 40,
+    mappingTcp: 42,
+    mappingUdp: 43,
+    mappingIcmp: 44,
+    filtering: 45,
+    name: 48,
+    mss: 64,
+    mtu: 66,
   },
 } as const;
 
 export const ifaceLayout: StructShape = {
   name: 'iface',
-  size: 52,
+  size: 68,
   fields: [
     { name: 'flags', offset: 0, type: 'u32' },
     { name: 'addr4', offset: 4, type: 'be32' },
     { name: 'addr6', offset: 8, type: 'be32[4]' },
-    { name: 'port_min', offset: 24, type: 'u16' },
-    { name: 'port_max', offset: 26, type: 'u16' },
-    { name: 'mapping_tcp', offset: 28, type: 'u8' },
-    { name: 'mapping_udp', offset: 29, type: 'u8' },
-    { name: 'mapping_icmp', offset: 30, type: 'u8' },
-    { name: 'filtering', offset: 31, type: 'u8' },
-    { name: 'name', offset: 32, type: 'char[16]' },
-    { name: 'mss', offset: 48, type: 'u16' },
-    { name: 'mtu', offset: 50, type: 'u16' },
+    { name: 'port_min', offset: 24, type: 'u16[4]' },
+    { name: 'port_max', offset: 32, type: 'u16[4]' },
+    { name: 'port_ranges', offset: 40, type: 'u16' },
+    { name: 'mapping_tcp', offset: 42, type: 'u8' },
+    { name: 'mapping_udp', offset: 43, type: 'u8' },
+    { name: 'mapping_icmp', offset: 44, type: 'u8' },
+    { name: 'filtering', offset: 45, type: 'u8' },
+    { name: 'name', offset: 48, type: 'char[16]' },
+    { name: 'mss', offset: 64, type: 'u16' },
+    { name: 'mtu', offset: 66, type: 'u16' },
   ],
 };
 
 export const ifaceCodec: Codec<Iface> = {
-  size: 52,
+  size: 68,
   read: (view, o) => ({
     flags: view.getUint32(o, LE),
     addr4: view.getUint32(o + 4, false),
     addr6: [view.getUint32(o + 8, false), view.getUint32(o + 12, false), view.getUint32(o + 16, false), view.getUint32(o + 20, false)],
-    portMin: view.getUint16(o + 24, LE),
-    portMax: view.getUint16(o + 26, LE),
-    mappingTcp: view.getUint8(o + 28),
-    mappingUdp: view.getUint8(o + 29),
-    mappingIcmp: view.getUint8(o + 30),
-    filtering: view.getUint8(o + 31),
-    name: readText(view, o + 32, 16),
-    mss: view.getUint16(o + 48, LE),
-    mtu: view.getUint16(o + 50, LE),
+    portMin: [view.getUint16(o + 24, LE), view.getUint16(o + 26, LE), view.getUint16(o + 28, LE), view.getUint16(o + 30, LE)],
+    portMax: [view.getUint16(o + 32, LE), view.getUint16(o + 34, LE), view.getUint16(o + 36, LE), view.getUint16(o + 38, LE)],
+    portRanges: view.getUint16(o + 40, LE),
+    mappingTcp: view.getUint8(o + 42),
+    mappingUdp: view.getUint8(o + 43),
+    mappingIcmp: view.getUint8(o + 44),
+    filtering: view.getUint8(o + 45),
+    name: readText(view, o + 48, 16),
+    mss: view.getUint16(o + 64, LE),
+    mtu: view.getUint16(o + 66, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.flags, 0, 4294967295, 'iface.flags'), LE);
@@ -1996,15 +2004,21 @@ export const ifaceCodec: Codec<Iface> = {
     fixed(value.addr6, 4, 'iface.addr6').forEach((item, i) => {
       view.setUint32(o + 8 + i * 4, whole(item, 0, 4294967295, 'iface.addr6'), false);
     });
-    view.setUint16(o + 24, whole(value.portMin, 0, 65535, 'iface.port_min'), LE);
-    view.setUint16(o + 26, whole(value.portMax, 0, 65535, 'iface.port_max'), LE);
-    view.setUint8(o + 28, whole(value.mappingTcp, 0, 255, 'iface.mapping_tcp'));
-    view.setUint8(o + 29, whole(value.mappingUdp, 0, 255, 'iface.mapping_udp'));
-    view.setUint8(o + 30, whole(value.mappingIcmp, 0, 255, 'iface.mapping_icmp'));
-    view.setUint8(o + 31, whole(value.filtering, 0, 255, 'iface.filtering'));
-    writeText(view, o + 32, 16, value.name, 'iface.name');
-    view.setUint16(o + 48, whole(value.mss, 0, 65535, 'iface.mss'), LE);
-    view.setUint16(o + 50, whole(value.mtu, 0, 65535, 'iface.mtu'), LE);
+    fixed(value.portMin, 4, 'iface.port_min').forEach((item, i) => {
+      view.setUint16(o + 24 + i * 2, whole(item, 0, 65535, 'iface.port_min'), LE);
+    });
+    fixed(value.portMax, 4, 'iface.port_max').forEach((item, i) => {
+      view.setUint16(o + 32 + i * 2, whole(item, 0, 65535, 'iface.port_max'), LE);
+    });
+    view.setUint16(o + 40, whole(value.portRanges, 0, 65535, 'iface.port_ranges'), LE);
+    view.setUint8(o + 42, whole(value.mappingTcp, 0, 255, 'iface.mapping_tcp'));
+    view.setUint8(o + 43, whole(value.mappingUdp, 0, 255, 'iface.mapping_udp'));
+    view.setUint8(o + 44, whole(value.mappingIcmp, 0, 255, 'iface.mapping_icmp'));
+    view.setUint8(o + 45, whole(value.filtering, 0, 255, 'iface.filtering'));
+    writeText(view, o + 48, 16, value.name, 'iface.name');
+    view.setUint16(o + 64, whole(value.mss, 0, 65535, 'iface.mss'), LE);
+    view.setUint16(o + 66, whole(value.mtu, 0, 65535, 'iface.mtu'), LE);
+    zero(view, o + 46, 2);
   },
 };
 

@@ -26,7 +26,7 @@ import {
   sctpChunk,
 } from '../helpers/packet.js';
 
-const [DATA, INIT, INIT_ACK, COOKIE_ECHO, COOKIE_ACK] = [0, 1, 2, 10, 11];
+const [DATA, INIT, INIT_ACK, HEARTBEAT, COOKIE_ECHO, COOKIE_ACK] = [0, 1, 2, 4, 10, 11];
 const TO_SERVER = 0x5eed0001;
 const TO_CLIENT = 0xc11e0002;
 
@@ -95,9 +95,7 @@ withDatapath(async (t, datapath) => {
       HANDSHAKE.forEach((said, i) => {
         pass(t, datapath, said, `handshake ${i + 1}`);
       });
-      for (const length of [
-        1, 2, 3, 4, 61, 255, 256, 511, 1023, 1024, 1460, 2047, 4095, 8191, 16_383, 32_000,
-      ]) {
+      for (const length of [1, 2, 3, 4, 61, 255, 256, 511, 1023, 1024, 1460, 2047, 3600]) {
         const chunks = Buffer.concat([sctpChunk(DATA, 0, some(12)), some(length)]);
         chunks.writeUInt16BE(chunks.length, 2);
         pass(t, datapath, { path: 'out', tag: TO_SERVER, chunks }, `${length} bytes out`);
@@ -108,7 +106,7 @@ withDatapath(async (t, datapath) => {
           original: 'CLIENT 40000 > SERVER 80',
           reply: 'SERVER 80 > ROUTER_POOL 21000',
           state: 'ESTABLISHED',
-          packets: [18, 18],
+          packets: [15, 15],
         },
       ]);
     });
@@ -173,8 +171,12 @@ withDatapath(async (t, datapath) => {
       t.match(datapath.reasons(), { 'DROP_PORT_FIXED egress': 1 });
       // and none begins with one
       datapath.configure({ rules: [snat] });
-      const init = packet({ path: 'out', tag: 0, chunks: INIT_CHUNK }, CLIENT, 40_000);
-      check(t, datapath, { path: 'out', given: fragments(init, 16, 9)[0]!, expect: 'drop' }, 'an INIT');
+      const beat = packet(
+        { path: 'out', tag: 9, chunks: sctpChunk(HEARTBEAT, 0, some(2000)) },
+        CLIENT,
+        40_000,
+      );
+      check(t, datapath, { path: 'out', given: fragments(beat, 1400, 9)[0]!, expect: 'drop' }, 'a HEARTBEAT');
       t.strictSame(datapath.flows(version), []);
       t.match(datapath.reasons(), { 'DROP_PORT_FIXED egress': 1 });
     });

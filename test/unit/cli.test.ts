@@ -30,7 +30,16 @@ test('attach hands on its options and says what is attached', async (t) => {
     ['attach eth0 --masquerade=all', { masquerade: 'all' }],
     ['attach eth0 --mode xdp', { mode: 'xdp' }],
     ['attach eth0 --mapping eim', { mapping: { udp: 'eim', tcp: 'eim', icmp: 'eim' } }],
-    ['attach eth0 --ports 1024-2047', { ports: { min: 1024, max: 2047 } }],
+    ['attach eth0 --ports 1024-2047', { ports: [{ min: 1024, max: 2047 }] }],
+    [
+      'attach eth0 --ports 1024-9999,20000-29999',
+      {
+        ports: [
+          { min: 1024, max: 9999 },
+          { min: 20000, max: 29999 },
+        ],
+      },
+    ],
     ['attach eth0 --mss pmtu', { mss: 'pmtu' }],
     ['attach eth0 --mss 1452', { mss: 1452 }],
     ['attach eth0 --redirect', { redirect: true }],
@@ -369,6 +378,7 @@ const WRONG: Record<string, string> = {
     "option '--mode <mode>' argument 'nft' is invalid. Allowed choices are auto, tc, xdp; see ctnat attach --help",
   'attach eth0 --masquerade=5':
     "option '--masquerade [family]' argument '5' is invalid. Allowed choices are 4, 6, all; see ctnat attach --help",
+  'attach eth0 --ports 1,2,3,4,5': '--ports: 5 port ranges are too many; give at most 4',
   'attach eth0 --ports 9-1': '--ports: port range "9-1" is upside down; give the lower port first',
   detach: 'which interfaces? give their names, or --all',
   'detach eth0 --all': 'give interfaces or --all, not both',

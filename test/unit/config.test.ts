@@ -47,7 +47,7 @@ test('the contract example means what it says', async (t) => {
       mode: 'auto',
       mapping: { udp: 'eim', tcp: 'apdm', icmp: 'apdm' },
       filtering: { udp: 'eif', tcp: 'apdf' },
-      ports: { min: 1024, max: 65535 },
+      ports: [{ min: 1024, max: 65535 }],
     },
     {
       name: 'lan0',
@@ -118,7 +118,16 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
   'one port': [
     'interfaces: [{name: a, ports: [4000]}]',
     (c) => c.interfaces[0]?.ports,
-    { min: 4000, max: 4000 },
+    [{ min: 4000, max: 4000 }],
+  ],
+  'several port ranges': [
+    'interfaces: [{name: a, ports: [1024-9999, 20000-29999, 7]}]',
+    (c) => c.interfaces[0]?.ports,
+    [
+      { min: 1024, max: 9999 },
+      { min: 20000, max: 29999 },
+      { min: 7, max: 7 },
+    ],
   ],
   'an MSS of the path': ['interfaces: [{name: a, mss: pmtu}]', (c) => c.interfaces[0]?.mss, 'pmtu'],
   'past the stack': ['interfaces: [{name: a, redirect: true}]', (c) => c.interfaces[0]?.redirect, true],
@@ -272,9 +281,13 @@ const BAD: Record<string, [text: string, line: string]> = {
     'interfaces: [{name: a, ports: [90-80]}]',
     ':1:32: interfaces[0].ports[0]: port range "90-80" is upside down; give the lower port first',
   ],
-  'two port ranges': [
-    'interfaces: [{name: a, ports: [1, 2]}]',
-    ':1:31: interfaces[0].ports: expected a list with one range, [LOW-HIGH], got a list',
+  'port ranges that overlap': [
+    'interfaces: [{name: a, ports: [1-9, 20, 8-11]}]',
+    ':1:31: interfaces[0].ports: port ranges 1-9 and 8-11 overlap; give each port once',
+  ],
+  'five port ranges': [
+    'interfaces: [{name: a, ports: [1, 2, 3, 4, 5]}]',
+    ':1:31: interfaces[0].ports: expected a list of 1 to 4 ranges, [LOW-HIGH], got a list',
   ],
   'a port too high': [
     'interfaces: [{name: a, ports: [65536]}]',

@@ -38,19 +38,23 @@ test('a source rule of this interface does the latter for its family; others do 
 
 test('addresses in network order, ports and mapping', async (t) => {
   const config = eth0({
-    ports: { min: 1024, max: 2047 },
+    ports: [
+      { min: 1024, max: 2047 },
+      { min: 5000, max: 5001 },
+    ],
     mapping: { udp: 'eim', tcp: 'apdm', icmp: 'apdm' },
   });
   t.match(ifaceEntry(config, [], { ipv4: '198.51.100.1', ipv6: '2001:db8::5' }), {
     addr4: 0xc6336401,
     addr6: [0x20010db8, 0, 0, 5],
-    portMin: 1024,
-    portMax: 2047,
+    portMin: [1024, 5000, 0, 0],
+    portMax: [2047, 5001, 0, 0],
+    portRanges: 2,
     mappingUdp: NatMappingMode.EIM,
     mappingTcp: NatMappingMode.APDM,
     name: 'eth0',
   });
   t.match(ifaceEntry(eth0({ mss: 'pmtu' }), [], NONE, 65_536), { mss: 0xffff, mtu: 65_535 });
   t.match(ifaceEntry(eth0({ mss: 1452 }), [], NONE, 1500), { mss: 1452, mtu: 1500 });
-  t.match(ifaceEntry(eth0(), [], NONE), { mss: 0, addr4: 0, addr6: [0, 0, 0, 0], portMin: 0, portMax: 0 });
+  t.match(ifaceEntry(eth0(), [], NONE), { mss: 0, addr4: 0, addr6: [0, 0, 0, 0], portRanges: 0 });
 });

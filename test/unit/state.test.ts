@@ -34,7 +34,7 @@ const STATE: State = {
   ...emptyState('v5_3'),
   netns: 4026531840,
   interfaces: [
-    attachment('eth0', { masquerade: 'all', ports: { min: 1024, max: 2047 } }),
+    attachment('eth0', { masquerade: 'all', ports: [{ min: 1024, max: 2047 }] }),
     attachment('ppp0', { ifindex: 0, hook: 'clsact', madeQdisc: true }),
   ],
   rules: [

@@ -3,6 +3,7 @@
 // a flow's deadline says which one it was given.
 import {
   CtTimeout,
+  IFACE_PORT_RANGES,
   type Iface,
   IfaceFiltering,
   IfaceFlags,
@@ -77,7 +78,8 @@ export interface InterfaceSetup {
   /** IPv4 address to masquerade as; '' for none. */
   ip4?: string;
   ip6?: string;
-  ports?: [low: number, high: number];
+  /** Of masquerade: one range, or several. */
+  ports?: readonly [low: number, high: number] | readonly (readonly [low: number, high: number])[];
   /** Greatest MSS that SYNs may announce; MSS_OF_PATH for that of `mtu`. */
   mss?: number;
   mtu?: number;
@@ -94,6 +96,10 @@ export function iface(name: string, setup: InterfaceSetup): Iface {
   const six = setup.masquerade === 6 || setup.masquerade === 'all';
   const mapping = setup.eim ? NatMappingMode.EIM : NatMappingMode.APDM;
   const filter = FILTERS[setup.eim ?? 'apdf'];
+  const [first = []] = setup.ports ?? [];
+  const ranges = (typeof first === 'number' ? [setup.ports] : (setup.ports ?? [])) as [number, number][];
+  const perRange = (read: (range?: readonly [number, number]) => number): number[] =>
+    Array.from({ length: IFACE_PORT_RANGES }, (_, i) => read(ranges[i]));
   return {
     flags:
       (four ? IfaceFlags.MASQUERADE4 : 0) |
@@ -103,8 +109,9 @@ export function iface(name: string, setup: InterfaceSetup): Iface {
       (setup.eim ? IfaceFlags.EIM : 0),
     addr4: setup.ip4 ? word4(setup.ip4) : 0,
     addr6: setup.ip6 ? words6(setup.ip6) : [0, 0, 0, 0],
-    portMin: setup.ports?.[0] ?? 0,
-    portMax: setup.ports?.[1] ?? 0,
+    portMin: perRange((range) => range?.[0] ?? 0),
+    portMax: perRange((range) => range?.[1] ?? 0),
+    portRanges: ranges.length,
     mappingTcp: mapping,
     mappingUdp: mapping,
     mappingIcmp: mapping,
