@@ -178,6 +178,43 @@ withDatapath(async (t, datapath) => {
     samePacket(t, answer.packet, segment(ROUTER_WAN, port, STRANGER, 7, 'SA'), 'the answer');
   });
 
+  await t.test('mappings and their filters are by protocol (RFC 7857 sections 5 and 6)', async (t) => {
+    datapath.configure(gateway('eif'));
+    t.equal(portOf(t, datapath, segment(CLIENT2, 40000, SERVER, 80, 'S')), 40000);
+    t.notOk(getsIn(datapath, datagram(STRANGER, 7, ROUTER_WAN, 40000)), "no UDP to TCP's mapping");
+    t.equal(portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 53)), 40000, 'UDP has that port as well');
+    check(
+      t,
+      datapath,
+      {
+        path: 'back',
+        given: datagram(STRANGER, 8, ROUTER_WAN, 40000),
+        expect: datagram(STRANGER, 8, CLIENT, 40000),
+      },
+      "and leads to UDP's inside endpoint",
+    );
+    datapath.configure(gateway('eif'));
+    portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 53));
+    t.notOk(getsIn(datapath, segment(STRANGER, 7, ROUTER_WAN, 40000, 'S')), "no TCP to UDP's mapping");
+  });
+
+  await t.test('a RST that answers a stranger keeps no mapping open (RFC 7857 section 7.1)', async (t) => {
+    datapath.configure(gateway('eif'));
+    portOf(t, datapath, segment(CLIENT, 40000, SERVER, 80, 'S'));
+    datapath.setDeadline(datapath.endpoints()[0]!.slot, 5);
+    for (const port of [7, 8]) {
+      t.ok(getsIn(datapath, segment(STRANGER, port, ROUTER_WAN, 40000, 'S')));
+      const refused = walk(datapath, 'out', segment(CLIENT, 40000, STRANGER, port, 'RA'));
+      samePacket(
+        t,
+        refused.packet,
+        segment(ROUTER_WAN, 40000, STRANGER, port, 'RA'),
+        'the RST is translated',
+      );
+    }
+    t.ok(datapath.endpoints()[0]!.secondsLeft < 6);
+  });
+
   await t.test('ICMP: an identifier is mapped whatever the destination (RFC 5508 REQ-1a)', async (t) => {
     datapath.configure(gateway('eif'));
     const echo = (from: Host, to: Host, id: number, type = 8): Buffer =>

@@ -12,6 +12,8 @@ import {
   HOP,
   type Host,
   host,
+  icmp,
+  idAndSequence,
   ip4Bytes,
   ip6Bytes,
   parse,
@@ -121,6 +123,18 @@ withDatapath(async (t, datapath) => {
     t.equal(datapath.flows().length, 1, 'one flow');
     t.strictSame(verify(answered.packet), []);
   });
+
+  await t.test(
+    'netmap: an inside host pings another by its outside address (RFC 7857 section 12)',
+    async (t) => {
+      datapath.configure({ interfaces: { lan0: {}, wan0: {} }, rules: netmap4(wan0) });
+      const echo = (from: Host, to: Host, type: number): Buffer =>
+        frame(from, to, icmp({ type, code: 0, rest: idAndSequence(9, 1) }), text('ping'));
+      samePacket(t, turn(echo(CLIENT, OUTER2, 8)).packet, echo(OUTER, CLIENT2, 8), 'the query');
+      samePacket(t, turn(echo(CLIENT2, OUTER, 0)).packet, echo(OUTER2, CLIENT, 0), 'the answer');
+      t.match(datapath.flows(), [{ status: ['SEEN_REPLY', 'SRC_NAT', 'DST_NAT'], packets: [1, 1] }]);
+    },
+  );
 
   await t.test('a forward is reached from inside by its outside address', async (t) => {
     datapath.configure({
