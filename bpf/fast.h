@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The short way through a hook, for what nearly every packet is: IPv4 without options and not a fragment,
- * UDP, or TCP's plain acknowledgements and data; of a flow that is known and needs nothing but its
- * translation. It reads the headers once, where they lie, and keeps everything in registers.
+ * The short way through a hook, for what nearly every packet is: IPv4 without options or IPv6 without
+ * extension headers and not a fragment, UDP, or TCP's plain acknowledgements and data; of a flow that is
+ * known and needs nothing but its translation. It reads the headers once, where they lie, and keeps
+ * everything in registers.
  *
  * Whatever is not so goes the long way (hook.h), and nothing has been changed by then: here stands no rule of
  * its own. What both ways do is the same function, but for parsing and writing, which test/prog/fast.test.ts
@@ -21,113 +22,174 @@
 
 enum { FAST_NOT = 0x7fff }; /* no verdict: the packet is to go the long way */
 
-/* Where the L4 header's words are, counted from the IP header. */
+/* Where the L4 header's words are. */
 enum {
-	WORD_PORTS = 5,
-	WORD_SEQ = 6,
-	WORD_ACK = 7,
-	WORD_TCP_FLAGS = 8, /* header length, flags, window */
-	WORD_UDP_LENGTH = 6,
-	WORD_TCP_OPTIONS = 10,
+	WORD_PORTS = 0,
+	WORD_SEQ = 1,
+	WORD_ACK = 2,
+	WORD_TCP_FLAGS = 3, /* header length, flags, window */
+	WORD_UDP_LENGTH = 1,
+	WORD_TCP_OPTIONS = 5,
 };
 
-/* False: the packet goes the long way. */
-inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packet *p)
+/* The IP header's part, of a packet whose first 28 or 48 bytes are there. */
+inline_ bool fast_parse_ip(const struct __sk_buff *skb, const __u32 l2, const __u32 *w, struct fast_packet *p,
+			   const bool v6)
 {
+	if (v6) {
+		address_copy(p->saddr, w + WORD_SADDR6, true);
+		address_copy(p->daddr, w + WORD_DADDR6, true);
+		if ((w[0] & 0xf0) != 0x60 || ipv6_is_untracked(p->saddr, p->daddr))
+			return false;
+		p->proto = w[1] >> 16 & 0xff;
+		p->length = bpf_ntohl(w[1]) >> 16; /* 0: a jumbogram */
+		if (!p->length)
+			return false;
+		p->length += IP6_HEADER_WORDS * 4;
+	} else {
+		if ((w[0] & 0xff) != 0x45 || w[1] & bpf_htonl(0x3fff))
+			return false;
+		p->saddr[0] = w[WORD_SADDR4];
+		p->daddr[0] = w[WORD_DADDR4];
+		p->tos = w[0] >> 8 & 0xff;
+		/* multicast, and what lies above */
+		if (!p->saddr[0] || (p->daddr[0] & 0xe0) == 0xe0)
+			return false;
+		p->length = bpf_ntohl(w[0]) & 0xffff;
+		p->proto = ((const __u8 *)w)[9];
+	}
+	return p->length <= skb->len - l2;
+}
+
+/* False: the packet goes the long way. */
+inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packet *p, const bool v6)
+{
+	const __u32 words = v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS;
 	void *data = packet_begin(skb), *end = packet_end(skb);
-	const __u32 *w = data + l2;
+	const __u32 *w = data + l2, *l4 = w + words;
 	__u32 left, header;
 
-	if ((void *)(w + 7) > end)
+	if ((void *)(l4 + 2) > end || !fast_parse_ip(skb, l2, w, p, v6))
 		return false;
-	if ((w[0] & 0xff) != 0x45 || w[1] & bpf_htonl(0x3fff))
-		return false;
-	p->saddr = w[3];
-	p->daddr = w[4];
-	p->tos = w[0] >> 8 & 0xff;
-	if (!p->saddr || (p->daddr & 0xe0) == 0xe0) /* multicast, and what lies above */
-		return false;
-	p->ports = w[WORD_PORTS];
-	p->length = bpf_ntohl(w[0]) & 0xffff;
-	p->proto = ((const __u8 *)w)[9];
-	if (p->length > skb->len - l2)
-		return false;
-	left = p->length - 20;
+	p->ports = l4[WORD_PORTS];
+	left = p->length - words * 4;
 	if (p->proto == IPPROTO_TCP) {
-		if ((void *)(w + 10) > end)
+		if ((void *)(l4 + 5) > end)
 			return false;
-		header = bpf_ntohl(w[WORD_TCP_FLAGS]) >> 28 << 2;
+		header = bpf_ntohl(l4[WORD_TCP_FLAGS]) >> 28 << 2;
 		if (header != 20) {
-			if ((void *)(w + 13) > end || !header ||
-			    !tcp_options_are_plain(header - 20, w[WORD_TCP_OPTIONS]))
+			if ((void *)(l4 + 8) > end || !header ||
+			    !tcp_options_are_plain(header - 20, l4[WORD_TCP_OPTIONS]))
 				return false;
 		}
-		if (p->length < 20 + header)
+		if (p->length < words * 4 + header)
 			return false;
-		p->tcp_flags = w[WORD_TCP_FLAGS] >> 8 & 0xff;
-		p->seg.seq = bpf_ntohl(w[WORD_SEQ]);
-		p->seg.ack = bpf_ntohl(w[WORD_ACK]);
+		p->tcp_flags = l4[WORD_TCP_FLAGS] >> 8 & 0xff;
+		p->seg.seq = bpf_ntohl(l4[WORD_SEQ]);
+		p->seg.ack = bpf_ntohl(l4[WORD_ACK]);
 		p->seg.sack = p->seg.ack;
 		p->seg.end = p->seg.seq + left - header; /* neither SYN nor FIN */
-		p->seg.window = bpf_ntohs((__be16)(w[WORD_TCP_FLAGS] >> 16));
+		p->seg.window = bpf_ntohs((__be16)(l4[WORD_TCP_FLAGS] >> 16));
 		p->header = header;
 		return true;
 	}
-	if (p->proto != IPPROTO_UDP || p->length < 28)
+	if (p->proto != IPPROTO_UDP || p->length < words * 4 + 8)
 		return false;
+	/* verifier: it may take a datagram for a segment */
+	p->seg = (struct tcp_ack){};
+	p->tcp_flags = 0;
 	p->header = 8;
-	header = bpf_ntohs((__be16)w[WORD_UDP_LENGTH]);
+	header = bpf_ntohs((__be16)l4[WORD_UDP_LENGTH]);
 	return header >= 8 && header <= left;
 }
 
-/* Written in two pieces: the hash is fed from the very bytes, and small stores would have to be finished
+/* Written in large pieces: the hash is fed from the very bytes, and small stores would have to be finished
  * first. */
 union fast_key {
-	struct tuple4_key tuple;
-	__u64 words[2];
+	union tuple_key tuple;
+	__u64 words[5];
 };
 
 /* The packet's key, as tuple_key() makes it, without a branch; returns 1 if the source is endpoint 1. */
-inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 zone)
+inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 zone, const bool v6)
 {
-	__u64 from = (__u64)p->saddr << 16 | (p->ports & 0xffff), to = (__u64)p->daddr << 16 | p->ports >> 16;
-	__u64 high = (to - from) >> 63, change = (from ^ to) & -high;
+	__u64 from = p->ports & 0xffff, to = p->ports >> 16, high, change,
+	      rest = (__u64)p->proto << 32 | (__u64)zone << 48;
 
+	if (v6) {
+		high = address_above(p->saddr, p->daddr, from, to, true);
+		change = -high;
+		hide(change);
+		key_ends(key->tuple.v6.addr[0], key->tuple.v6.addr[1], p->saddr, p->daddr, change, 4);
+		change &= from ^ to;
+		key->words[4] = (from ^ change) | (to ^ change) << 16 | rest;
+		return high;
+	}
+	from |= (__u64)p->saddr[0] << 16;
+	to |= (__u64)p->daddr[0] << 16;
+	high = (to - from) >> 63;
+	change = (from ^ to) & -high;
 	from ^= change;
 	to ^= change;
 	key->words[0] = from >> 16 | to >> 16 << 32;
-	key->words[1] = (from & 0xffff) | (to & 0xffff) << 16 | (__u64)p->proto << 32 | (__u64)zone << 48;
+	key->words[1] = (from & 0xffff) | (to & 0xffff) << 16 | rest;
 	return high;
 }
 
-/* `redirect`: at ingress, packets that have a way past the stack take it. */
-inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
-		  const bool redirect)
+/* What this hook changes of a packet that goes against the tuple `back`: the reverse of that is how it
+ * leaves. */
+inline_ void fast_change(struct rewrite_side *change, const struct fast_packet *p, const struct flow *f,
+			 __u64 back, const enum hook_dir at, const bool v6)
+{
+	const struct tuple4 *other4 = ((const struct flow4 *)f)->tuple;
+	const struct tuple6 *other6 = ((const struct flow6 *)f)->tuple;
+
+	hide(back);
+	back &= 1;
+	if (v6)
+		other6 += back;
+	else
+		other4 += back;
+	if (at == HOOK_INGRESS) {
+		address_copy(change->from, p->daddr, v6);
+		address_copy(change->to, v6 ? other6->saddr : &other4->saddr, v6);
+		change->from_port = p->ports >> 16;
+		change->to_port = v6 ? other6->sport : other4->sport;
+	} else {
+		address_copy(change->from, p->saddr, v6);
+		address_copy(change->to, v6 ? other6->daddr : &other4->daddr, v6);
+		change->from_port = p->ports & 0xffff;
+		change->to_port = v6 ? other6->dport : other4->dport;
+	}
+}
+
+/* `redirect`: at ingress, packets that have a way past the stack take it; IPv4's. */
+inline_ int fast(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
+		 const bool redirect, const bool v6)
 {
 	__u32 tag = at == HOOK_EGRESS || upper ? skb->tc_index : 0, now = clock_now(), slot, which, timeout;
 	struct settings *s = settings_get();
-	const struct tuple4 *other;
 	struct fast_packet p;
 	union fast_key key;
 	struct tuple_ref *ref;
-	struct rewrite_side4 change;
+	struct rewrite_side change;
 	struct redirect_way way;
 	bool sends = false;
 	struct flow *f;
-	__u64 high, turned, dir, back, form, seen;
+	__u64 high, turned, dir, form, seen;
 	bool due = false;
 	__u16 gen, gains;
 
-	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p))
+	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p, v6))
 		return FAST_NOT;
-	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)));
-	ref = bpf_map_lookup_elem(&tuples4, &key.tuple);
+	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)), v6);
+	ref = tuple_find(&key.tuple, v6);
 	if (!ref)
 		return FAST_NOT;
 	slot = ref->slot;
 	gen = ref->gen;
 	form = ref->form;
-	f = bpf_map_lookup_elem(&flows4, &slot);
+	f = flow_at(slot, v6);
 	if (!f || !flow_is_live(f, gen, now))
 		return FAST_NOT;
 	/* form_dir() and form_stage() without a branch; there is no FORM_MIDDLE without TAG_MIDDLE */
@@ -169,31 +231,22 @@ inline_ int fast4(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2,
 	}
 	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
 		goto done; /* not translated, as the key says already */
-	other = ((struct flow4 *)f)->tuple;
-	back = dir ^ 1;
-	hide(back);
-	back &= 1;
-	other += back;
-	if (at == HOOK_INGRESS) {
-		change = (struct rewrite_side4){p.daddr, other->saddr, p.ports >> 16, other->sport};
-	} else {
-		change = (struct rewrite_side4){p.saddr, other->daddr, p.ports & 0xffff, other->dport};
-	}
+	fast_change(&change, &p, f, dir ^ 1, at, v6);
 	barrier_compiler();
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		goto drop;
-	if (change.from != change.to || change.from_port != change.to_port) {
-		if (rewrite_direct4(skb, l2, at == HOOK_INGRESS ? SIDE_DESTINATION : SIDE_SOURCE,
-				    p.proto == IPPROTO_TCP, p.length - 20, &change))
-			goto drop;
-	}
+	if (rewrite_changes(&change, v6) &&
+	    rewrite_direct(skb, l2, at == HOOK_INGRESS ? SIDE_DESTINATION : SIDE_SOURCE,
+			   p.proto == IPPROTO_TCP, p.length - (v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS) * 4,
+			   &change, v6))
+		goto drop;
 done:
 	/* a reply that is the first has gone the long way */
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, at);
 	tag_packet(skb, f, slot, dir, at, upper);
 	if (unlikely(due)) {
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
-		hop_touch(skb, EVENT_NEW, slot, gen, REASON_FORWARDED, at, false);
+		hop_touch(skb, EVENT_NEW, slot, gen, REASON_FORWARDED, at, v6);
 	}
 	return verdict_pass(skb, at, REASON_FORWARDED);
 drop:

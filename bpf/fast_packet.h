@@ -6,15 +6,15 @@
 #include "tcp.h"
 
 struct fast_packet {
-	__u32 saddr;
-	__u32 daddr;
+	__be32 saddr[4]; /* IPv4: word 0 */
+	__be32 daddr[4];
 	__u32 ports;  /* as in memory: the source's low */
 	__u32 length; /* of the IP packet */
 	__u32 proto;
 	__u32 header; /* bytes of the L4 header, options included */
 	struct tcp_ack seg;
 	__u32 tcp_flags;
-	__u32 tos;
+	__u32 tos; /* IPv4 */
 };
 
 #endif

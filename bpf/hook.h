@@ -288,7 +288,7 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 	if (at == HOOK_INGRESS && upper && tag_is_far(skb->tc_index))
 		return verdict_pass(skb, at, REASON_FORWARDED);
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
-		verdict = fast4(skb, at, l2, upper, redirect);
+		verdict = fast(skb, at, l2, upper, redirect, false);
 		if (likely(verdict != FAST_NOT))
 			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
@@ -296,6 +296,9 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		verdict = fast(skb, at, l2, upper, false, true);
+		if (likely(verdict != FAST_NOT))
+			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
 		hop_go(skb, call_again(at, false), true);
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);

@@ -349,6 +349,15 @@ inline_ enum reason packet_parse4(struct __sk_buff *skb, __u32 l2, struct packet
 	return packet_l4(skb, p, false, p->length - header);
 }
 
+inline_ bool ipv6_is_untracked(const __be32 *saddr, const __be32 *daddr)
+{
+	/* RFC 4291: multicast is no flow; link-local (fe80::/10) never crosses a router; :: has no address
+	 * yet. */
+	return (daddr[0] & 0xff) == 0xff || (daddr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+	       (saddr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
+	       !(saddr[0] | saddr[1] | saddr[2] | saddr[3]);
+}
+
 inline_ bool ipv6_is_extension(__u8 next)
 {
 	return next == 0 || next == 43 || next == 60; /* hop-by-hop, routing, destination options */
@@ -376,10 +385,7 @@ inline_ enum reason packet_parse6(struct __sk_buff *skb, __u32 l2, struct packet
 		p->tuple.saddr[i] = w[2 + i];
 		p->tuple.daddr[i] = w[6 + i];
 	}
-	/* RFC 4291: multicast is no flow; link-local (fe80::/10) never crosses a router; :: has no address
-	 * yet. */
-	if ((w[6] & 0xff) == 0xff || (w[6] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) ||
-	    (w[2] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) || !(w[2] | w[3] | w[4] | w[5]))
+	if (ipv6_is_untracked(w + 2, w + 6))
 		return REASON_UNTRACKED_MULTICAST;
 	next = w[1] >> 16;
 	UNROLL

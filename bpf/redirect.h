@@ -24,8 +24,8 @@ struct redirect_way {
 	__u32 ifindex;
 	__u8 dmac[6];
 	__u8 smac[6];
-	struct rewrite_side4 source;
-	struct rewrite_side4 destination;
+	struct rewrite_side source;
+	struct rewrite_side destination;
 };
 
 /* Length of the packet, or of the longest that it is to be segmented into. */
@@ -68,8 +68,8 @@ inline_ bool redirect_find4(struct __sk_buff *skb, const struct fast_packet *p, 
 	hide(dir);
 	dir &= 1;
 	other += dir;
-	way->source = (struct rewrite_side4){p->saddr, other->daddr, p->ports & 0xffff, other->dport};
-	way->destination = (struct rewrite_side4){p->daddr, other->saddr, p->ports >> 16, other->sport};
+	way->source = (struct rewrite_side){{p->saddr[0]}, {other->daddr}, p->ports & 0xffff, other->dport};
+	way->destination = (struct rewrite_side){{p->daddr[0]}, {other->saddr}, p->ports >> 16, other->sport};
 	barrier_compiler();
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		return false;
@@ -79,19 +79,14 @@ inline_ bool redirect_find4(struct __sk_buff *skb, const struct fast_packet *p, 
 	fib.dport = way->destination.to_port;
 	fib.tot_len = redirect_length(skb, p);
 	fib.tos = p->tos;
-	fib.ipv4_src = p->saddr;
-	fib.ipv4_dst = way->destination.to;
-	if (!route_find(skb, in, &fib, p->saddr, p->daddr, now, FORWARD_PORT_REDIRECT, false))
+	fib.ipv4_src = p->saddr[0];
+	fib.ipv4_dst = way->destination.to[0];
+	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_REDIRECT, false))
 		return false;
 	way->ifindex = fib.ifindex;
 	__builtin_memcpy(way->dmac, fib.dmac, 6);
 	__builtin_memcpy(way->smac, fib.smac, 6);
 	return true;
-}
-
-inline_ bool redirect_changes(const struct rewrite_side4 *side)
-{
-	return side->from != side->to || side->from_port != side->to_port;
 }
 
 /* Translates both sides, and makes the packet one that the stack would have forwarded. False: can't be. */
@@ -102,11 +97,11 @@ inline_ bool redirect_rewrite4(struct __sk_buff *skb, const struct fast_packet *
 	void *data, *end;
 	__u32 *ip;
 
-	if (redirect_changes(&way->destination) &&
-	    rewrite_direct4(skb, ETH_HLEN, SIDE_DESTINATION, tcp, p->length - 20, &way->destination))
+	if (rewrite_changes(&way->destination, false) &&
+	    rewrite_direct(skb, ETH_HLEN, SIDE_DESTINATION, tcp, p->length - 20, &way->destination, false))
 		return false;
-	if (redirect_changes(&way->source) &&
-	    rewrite_direct4(skb, ETH_HLEN, SIDE_SOURCE, tcp, p->length - 20, &way->source))
+	if (rewrite_changes(&way->source, false) &&
+	    rewrite_direct(skb, ETH_HLEN, SIDE_SOURCE, tcp, p->length - 20, &way->source, false))
 		return false;
 	data = packet_begin(skb);
 	end = packet_end(skb);

@@ -23,7 +23,7 @@ inline_ bool xdp_rewrite4(struct __sk_buff *skb, const struct fast_packet *p, co
 {
 	void *data = packet_begin(skb), *end = packet_end(skb);
 	__u32 *ip = data + ETH_HLEN, ttl;
-	__u64 moved = (__u64)(__u32)~p->saddr + (__u32)~p->daddr + to->saddr + to->daddr;
+	__u64 moved = (__u64)(__u32)~p->saddr[0] + (__u32)~p->daddr[0] + to->saddr + to->daddr;
 	__u64 turned = (__u64)(__u32)~p->ports + to->ports;
 	__u16 *check;
 
@@ -46,7 +46,7 @@ inline_ bool xdp_rewrite4(struct __sk_buff *skb, const struct fast_packet *p, co
 	ip[2] = ((ttl & 0xffff) - 1) | (__u32)checksum_grow(ttl >> 16, moved + 0xfffe) << 16;
 	ip[3] = to->saddr;
 	ip[4] = to->daddr;
-	ip[WORD_PORTS] = to->ports;
+	ip[IP4_HEADER_WORDS + WORD_PORTS] = to->ports;
 	__builtin_memcpy(data, fib->dmac, 6);
 	__builtin_memcpy(data + 6, fib->smac, 6);
 	return true;
@@ -68,7 +68,7 @@ inline_ bool xdp_fast_may_send(struct __sk_buff *skb, const struct fast_packet *
 			return false;
 		check = ip[9];
 	}
-	return !xdp_checksum_is_partial((__u64)p->saddr + p->daddr,
+	return !xdp_checksum_is_partial((__u64)p->saddr[0] + p->daddr[0],
 					bpf_htons(p->proto) + bpf_htons((__u16)(p->length - 20)), check, tcp);
 }
 
@@ -86,14 +86,14 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 	__u64 high, turned, dir, form;
 	__u16 gen, gains;
 
-	if (!s || !fast_parse(skb, ETH_HLEN, &p))
+	if (!s || !fast_parse(skb, ETH_HLEN, &p, false))
 		return FAST_NOT;
 	if (unlikely(s->flags & SETTING_ZONES)) /* TC knows them */
 		return XDP_PASS;
 	if (!xdp_fast_may_send(skb, &p))
 		return XDP_PASS;
-	high = fast_key(&key, &p, 0);
-	ref = bpf_map_lookup_elem(&tuples4, &key.tuple);
+	high = fast_key(&key, &p, 0, false);
+	ref = tuple_find(&key.tuple, false);
 	if (!ref)
 		return FAST_NOT;
 	slot = ref->slot;
@@ -127,9 +127,9 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 	fib.dport = to.ports >> 16;
 	fib.tot_len = p.length;
 	fib.tos = p.tos;
-	fib.ipv4_src = p.saddr;
+	fib.ipv4_src = p.saddr[0];
 	fib.ipv4_dst = to.daddr;
-	if (!route_find(skb, in, &fib, p.saddr, p.daddr, now, FORWARD_PORT_XDP, false))
+	if (!route_find(skb, in, &fib, p.saddr[0], p.daddr[0], now, FORWARD_PORT_XDP, false))
 		return XDP_PASS;
 	if (p.proto == IPPROTO_TCP) {
 		timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);

@@ -6,12 +6,14 @@
  * subtracted from the others; for what is reached by a tail call, bench_hook with bench_nothing for its hook.
  *
  * Flow i: client 10.0.0.0 + i + clients, port 1024 + i % ports, to port 80 of 198.18.0.0 + i / ports (RFC
- * 2544's network). With `clients` at 0 no two flows ask for the same outside port of the same server, so each
+ * 2544's network); in an IPv6 packet the same numbers end fd00:10::, 2001:db8:2:: and the outside
+ * 2001:db8:1::1. With `clients` at 0 no two flows ask for the same outside port of the same server, so each
  * keeps its own and the packet of the other direction is known beforehand.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -27,7 +29,7 @@ struct bench_request {
 	__u32 seed;	/* of the random pick, not 0 */
 	__u32 hook;	/* index into hooks */
 	__u32 reply;	/* 1: the packet comes back, addressed to `outside` */
-	__be32 outside; /* the router's address; 0: the client's, nothing is translated */
+	__be32 outside; /* the router's address, of IPv6 not 0; 0: the client's, nothing is translated */
 	__u32 proto;
 	__u32 tcp_flags;
 	__u32 seq;
@@ -61,6 +63,14 @@ struct lookup_key {
 	__u32 proto;
 };
 
+struct lookup6_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 proto;
+};
+
 struct lookup_value {
 	__u8 bytes[64];
 };
@@ -71,6 +81,13 @@ struct {
 	__type(key, struct lookup_key);
 	__type(value, struct lookup_value);
 } lookups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BENCH_FLOWS_MAX);
+	__type(key, struct lookup6_key);
+	__type(value, struct lookup_value);
+} lookups6 SEC(".maps");
 
 #define inline_ static __attribute__((always_inline)) inline
 
@@ -94,23 +111,8 @@ inline_ __u32 pick(struct bench_request *r)
 	return (__u64)x * r->flows >> 32; /* no division */
 }
 
-/* Everything of the headers that a run may have changed, or that depends on the flow. */
-inline_ int make_packet(struct __sk_buff *skb, struct bench_request *r)
+inline_ void write_l4(const struct bench_request *r, __u32 *l4, __u16 port, __u32 length)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	__u32 *l4 = data + ETH_HLEN + sizeof(*ip);
-	__u32 i = pick(r), client, server;
-	__u16 port;
-
-	if ((void *)(l4 + 5) > end || !r->ports)
-		return 0;
-	client = bpf_htonl(0x0a000000 + i + r->clients);
-	server = bpf_htonl(0xc6120000 + i / r->ports);
-	port = bpf_htons(1024 + i % r->ports);
-	ip->protocol = r->proto;
-	ip->saddr = r->reply ? server : client;
-	ip->daddr = !r->reply ? server : r->outside ? r->outside : client;
 	l4[0] = r->reply ? bpf_htons(80) | (__u32)port << 16 : port | (__u32)bpf_htons(80) << 16;
 	if (r->proto == IPPROTO_TCP) {
 		l4[1] = bpf_htonl(r->seq);
@@ -118,8 +120,74 @@ inline_ int make_packet(struct __sk_buff *skb, struct bench_request *r)
 		l4[3] = bpf_htonl(5u << 28 | r->tcp_flags << 16 | 64240);
 		l4[4] = 0x1111;
 	} else {
-		l4[1] = bpf_htons(bpf_ntohs(ip->tot_len) - sizeof(*ip)) | 0x11110000;
+		l4[1] = bpf_htons(length) | 0x11110000;
 	}
+}
+
+inline_ int is_v6(const struct __sk_buff *skb)
+{
+	return skb->protocol == bpf_htons(ETH_P_IPV6);
+}
+
+inline_ void write_address6(struct in6_addr *to, __u32 prefix, __u32 net, __u32 low)
+{
+	to->s6_addr32[0] = bpf_htonl(prefix);
+	to->s6_addr32[1] = bpf_htonl(net);
+	to->s6_addr32[2] = 0;
+	to->s6_addr32[3] = low;
+}
+
+/* A prefix and the net in it. */
+#define CLIENT6	 0xfd000010, 0
+#define SERVER6	 0x20010db8, 0x20000
+#define OUTSIDE6 0x20010db8, 0x10000
+
+inline_ int make_packet6(struct __sk_buff *skb, struct bench_request *r)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	__u32 *l4 = data + ETH_HLEN + sizeof(*ip);
+	__u32 i = pick(r), client, server;
+
+	if ((void *)(l4 + 5) > end || !r->ports)
+		return 0;
+	client = bpf_htonl(i + r->clients);
+	server = bpf_htonl(i / r->ports);
+	ip->nexthdr = r->proto;
+	if (r->reply) {
+		write_address6(&ip->saddr, SERVER6, server);
+		if (r->outside)
+			write_address6(&ip->daddr, OUTSIDE6, bpf_htonl(1));
+		else
+			write_address6(&ip->daddr, CLIENT6, client);
+	} else {
+		write_address6(&ip->saddr, CLIENT6, client);
+		write_address6(&ip->daddr, SERVER6, server);
+	}
+	write_l4(r, l4, bpf_htons(1024 + i % r->ports), bpf_ntohs(ip->payload_len));
+	skb->tc_index = 0;
+	return 1;
+}
+
+/* Everything of the headers that a run may have changed, or that depends on the flow. */
+inline_ int make_packet(struct __sk_buff *skb, struct bench_request *r)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	__u32 *l4 = data + ETH_HLEN + sizeof(*ip);
+	__u32 i, client, server;
+
+	if (is_v6(skb))
+		return make_packet6(skb, r);
+	if ((void *)(l4 + 5) > end || !r->ports)
+		return 0;
+	i = pick(r);
+	client = bpf_htonl(0x0a000000 + i + r->clients);
+	server = bpf_htonl(0xc6120000 + i / r->ports);
+	ip->protocol = r->proto;
+	ip->saddr = r->reply ? server : client;
+	ip->daddr = !r->reply ? server : r->outside ? r->outside : client;
+	write_l4(r, l4, bpf_htons(1024 + i % r->ports), bpf_ntohs(ip->tot_len) - sizeof(*ip));
 	skb->tc_index = 0;
 	return 1;
 }
@@ -142,6 +210,34 @@ inline_ int parse(struct __sk_buff *skb, struct lookup_key *key)
 	return 1;
 }
 
+inline_ int parse6(struct __sk_buff *skb, struct lookup6_key *key)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	__u16 *ports = data + ETH_HLEN + sizeof(*ip);
+
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) || (void *)(ports + 4) > end || ip->version != 6 ||
+	    (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP))
+		return 0;
+	__builtin_memcpy(key->saddr, &ip->saddr, 16);
+	__builtin_memcpy(key->daddr, &ip->daddr, 16);
+	key->sport = ports[0];
+	key->dport = ports[1];
+	key->proto = ip->nexthdr;
+	return 1;
+}
+
+/* A key of either family. */
+union lookup {
+	struct lookup_key v4;
+	struct lookup6_key v6;
+};
+
+inline_ int parse_any(struct __sk_buff *skb, union lookup *key)
+{
+	return is_v6(skb) ? parse6(skb, &key->v6) : parse(skb, &key->v4);
+}
+
 SEC("tc")
 int bench_empty(struct __sk_buff *skb)
 {
@@ -161,9 +257,9 @@ SEC("tc")
 int bench_parse(struct __sk_buff *skb)
 {
 	struct bench_request *r = request_get();
-	struct lookup_key key;
+	union lookup key;
 
-	if (!r || !make_packet(skb, r) || !parse(skb, &key))
+	if (!r || !make_packet(skb, r) || !parse_any(skb, &key))
 		return 2;
 	/* the parse is to be done, whatever the compiler thinks of it */
 	asm volatile("" : : "r"(&key) : "memory");
@@ -174,25 +270,29 @@ SEC("tc")
 int bench_lookup(struct __sk_buff *skb)
 {
 	struct bench_request *r = request_get();
-	struct lookup_key key;
+	union lookup key;
 
-	if (!r || !make_packet(skb, r) || !parse(skb, &key) || !bpf_map_lookup_elem(&lookups, &key))
+	if (!r || !make_packet(skb, r) || !parse_any(skb, &key))
+		return 2;
+	if (!(is_v6(skb) ? bpf_map_lookup_elem(&lookups6, &key.v6) : bpf_map_lookup_elem(&lookups, &key.v4)))
 		return 2;
 	r->hits++;
 	return 0;
 }
 
-/* Fills `lookups` with what bench_lookup looks for. */
+/* Fills `lookups` or `lookups6` with what bench_lookup looks for. */
 SEC("tc")
 int bench_insert(struct __sk_buff *skb)
 {
 	struct bench_request *r = request_get();
 	struct lookup_value value = {};
-	struct lookup_key key;
+	union lookup key;
 
-	if (!r || !make_packet(skb, r) || !parse(skb, &key))
+	if (!r || !make_packet(skb, r) || !parse_any(skb, &key))
 		return 2;
-	return bpf_map_update_elem(&lookups, &key, &value, BPF_ANY) ? 2 : 0;
+	if (is_v6(skb))
+		return bpf_map_update_elem(&lookups6, &key.v6, &value, BPF_ANY) ? 2 : 0;
+	return bpf_map_update_elem(&lookups, &key.v4, &value, BPF_ANY) ? 2 : 0;
 }
 
 /* A hook that does nothing: what reaching one costs. */

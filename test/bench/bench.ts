@@ -7,7 +7,7 @@ import { loadDatapath, OBJECTS, openBuilt } from '../helpers/datapath/load.js';
 import { iface, settings } from '../helpers/datapath/settings.js';
 import { skbContext } from '../helpers/datapath/skb-context.js';
 import type { Network } from '../helpers/datapath/step.js';
-import { bytes, CLIENT, frame, ip4Bytes, ROUTER_WAN, SERVER, tcp, udp } from '../helpers/packet.js';
+import { bytes, CLIENT, frame, frame6, ip4Bytes, ROUTER_WAN, SERVER, tcp, udp } from '../helpers/packet.js';
 import { type BenchRequest, readRequest, writeRequest } from './bench-request.js';
 
 export const SLOTS = 1 << 20;
@@ -15,10 +15,13 @@ export const [TCP, UDP] = [6, 17] as const;
 export const [SYN, ACK] = [0x02, 0x10] as const;
 const [CLIENT_SEQ, SERVER_SEQ] = [1000, 9000];
 const PAYLOAD = 32;
-const PACKETS = {
-  [TCP]: frame(CLIENT, SERVER, tcp({ sport: 1, dport: 2 }), bytes(PAYLOAD)),
-  [UDP]: frame(CLIENT, SERVER, udp({ sport: 1, dport: 2 }), bytes(PAYLOAD)),
-} as Record<number, Buffer>;
+export type Family = 4 | 6;
+
+function packet(family: Family, proto: number): Buffer {
+  const make = family === 6 ? frame6 : frame;
+  const ports = { sport: 1, dport: 2 };
+  return make(CLIENT, SERVER, proto === TCP ? tcp(ports) : udp(ports), bytes(PAYLOAD));
+}
 
 export const OUT = { hook: 1 };
 export const BACK = { hook: 0, reply: 1 };
@@ -50,6 +53,8 @@ export interface BenchOptions {
   flavour: string;
   /** Whether wan0 masquerades. */
   translates: boolean;
+  /** Of the packets; left out: 4. */
+  family?: Family;
   /** Folder of the object files; left out: those of the last build. */
   objects?: string;
 }
@@ -59,11 +64,16 @@ export class Bench {
   readonly #bench: BpfObject;
   readonly #network: Network;
   readonly #outside: number;
+  readonly #family: Family;
 
-  constructor(network: Network, { flavour, translates, objects = OBJECTS }: BenchOptions) {
+  constructor(network: Network, { flavour, translates, family = 4, objects = OBJECTS }: BenchOptions) {
     this.#network = network;
+    this.#family = family;
     this.#outside = translates ? ip4Bytes(ROUTER_WAN.ip4).readUInt32LE(0) : 0;
-    this.#datapath = loadDatapath(flavour, SLOTS, { flows6: 16, objects });
+    this.#datapath = loadDatapath(flavour, family === 4 ? SLOTS : 16, {
+      flows6: family === 6 ? SLOTS : 16,
+      objects,
+    });
     this.#bench = openBuilt('test/bench.bpf.o');
     this.#bench.load();
     const hooks = new TypedMap(this.#bench.map('hooks').map, u32, u32);
@@ -72,7 +82,8 @@ export class Bench {
     hooks.set(2, this.#bench.program('bench_nothing').fd);
     const ifaces = new TypedMap(this.#datapath.map('ifaces').map, maps.ifaces.key, maps.ifaces.value);
     ifaces.set(network.lan0, iface('lan0', { ip4: '10.0.0.1' }));
-    ifaces.set(network.wan0, iface('wan0', { ip4: ROUTER_WAN.ip4, ...(translates && { masquerade: 4 }) }));
+    const { ip4, ip6 } = ROUTER_WAN;
+    ifaces.set(network.wan0, iface('wan0', { ip4, ip6, ...(translates && { masquerade: 'all' }) }));
     const table = new TypedMap(this.#datapath.map('settings').map, maps.settings.key, maps.settings.value);
     table.set(0, settings({ slots: SLOTS }));
   }
@@ -87,7 +98,7 @@ export class Bench {
     writeRequest(this.#bench.map('request').map, { outside: this.#outside, ...request });
     const { lan0, wan0 } = this.#network;
     const context = skbContext({ ifindex: wan0, ingressIfindex: request.hook === 1 ? lan0 : wan0 });
-    const data = PACKETS[request.proto ?? UDP]!;
+    const data = packet(this.#family, request.proto ?? UDP);
     const { retval, durationNs } = this.#bench.program(program).testRun({ data, context, repeat });
     if (retval !== 0 && retval !== 0xffff_ffff && !isExpectedDrop(request)) {
       throw new Error(`${program} ended with ${retval}: its last packet did not pass`);
@@ -119,7 +130,7 @@ export class Bench {
 
   /** Flows that are in use, by looking at every slot. */
   flows(): number {
-    const { map } = this.#datapath.map('flows4');
+    const { map } = this.#datapath.map(`flows${this.#family}`);
     let count = 0;
     for (const batch of map.lookupBatch(4096)) {
       for (let i = 0; i < batch.count; i++)

@@ -4,7 +4,7 @@
 // one's.
 //
 //   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only forward|packets|memory|new|cli]
-//     [--before DIR] [--rounds N]
+//     [--family 4|6] [--before DIR] [--rounds N]
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
@@ -28,12 +28,13 @@ const { values: options } = parseArgs({
     flavour: { type: 'string' },
     flows: { type: 'string', default: `1000,100000,${MILLION}` },
     only: { type: 'string' },
+    family: { type: 'string' },
     before: { type: 'string' },
     rounds: { type: 'string', default: '5' },
   },
 });
 
-function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly number[]): void {
+function printPackets(title: string, rows: readonly CostRow[], sizes: readonly number[]): void {
   const named = (name: string): CostRow => rows.find((row) => row.name === name)!;
   const net = ({ costs, besides }: CostRow, size: number): number =>
     costs.get(size)!.median - (besides ? named(besides).costs.get(size)!.median : 0);
@@ -46,7 +47,7 @@ function printPackets(flavour: string, rows: readonly CostRow[], sizes: readonly
     return `${cost} (${multiple}${nat ?? ''})`;
   };
   const header = ['ns a packet', ...sizes.map((size) => `${size.toLocaleString('en')} flows`)];
-  console.log(`\n## A packet's cost, flavour ${flavour}\n`);
+  console.log(`\n## A packet's cost, ${title}\n`);
   console.log(
     table(
       header,
@@ -157,8 +158,11 @@ async function main(): Promise<void> {
       printForwarding(await measureForwarding(rounds, missing), rounds);
     }
     const network = await enterRouter({ teardown: (step: () => unknown) => void undo.push(step) } as never);
-    if (wants('packets'))
-      printPackets(flavour, measurePackets(network, flavour, sizes, options.before), sizes);
+    for (const family of [4, 6] as const) {
+      if (!wants('packets') || (options.family ?? `${family}`) !== `${family}`) continue;
+      const rows = measurePackets(network, flavour, family, sizes, options.before);
+      printPackets(`IPv${family}, flavour ${flavour}`, rows, sizes);
+    }
     if (wants('memory')) printMemory(flavour);
     if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour));
     if (wants('cli')) await printCli(network);

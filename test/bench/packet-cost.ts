@@ -2,7 +2,20 @@
 // What a packet of a known flow costs in the datapath, by BPF_PROG_TEST_RUN. Each run is a packet of a flow
 // picked at random, so that with many flows look-ups miss the caches as they do in the field.
 import type { Network } from '../helpers/datapath/step.js';
-import { ACK, BACK, Bench, CLIENT_ACK, inTurn, OUT, SERVER_ACK, SLOTS, SYN, TCP, UDP } from './bench.js';
+import {
+  ACK,
+  BACK,
+  Bench,
+  CLIENT_ACK,
+  type Family,
+  inTurn,
+  OUT,
+  SERVER_ACK,
+  SLOTS,
+  SYN,
+  TCP,
+  UDP,
+} from './bench.js';
 import type { BenchRequest } from './bench-request.js';
 import { interleave, type Summary, type Variant } from './statistics.js';
 
@@ -85,8 +98,8 @@ function common(bench: Bench, flows: number): Shape[] {
   ];
 }
 
-function openPair(network: Network, flavour: string, objects?: string): Pair {
-  const options = { flavour, ...(objects && { objects }) };
+function openPair(network: Network, flavour: string, family: Family, objects?: string): Pair {
+  const options = { flavour, family, ...(objects && { objects }) };
   return {
     tracking: new Bench(network, { ...options, translates: false }),
     translating: new Bench(network, { ...options, translates: true }),
@@ -94,20 +107,21 @@ function openPair(network: Network, flavour: string, objects?: string): Pair {
 }
 
 /**
- * Cost of each kind of packet at each number of flows, for one flavour.
+ * Cost of each kind of packet of one family at each number of flows, for one flavour.
  * @param before folder of other object files to measure in the same run
  */
 export function measurePackets(
   network: Network,
   flavour: string,
+  family: Family,
   sizes: readonly number[],
   before?: string,
 ): CostRow[] {
   const rows = new Map<string, CostRow>();
   for (const flows of sizes) {
     for (const proto of [UDP, TCP]) {
-      const pairs: [prefix: string, pair: Pair][] = [['', openPair(network, flavour)]];
-      if (before) pairs.push(['before: ', openPair(network, flavour, before)]);
+      const pairs: [prefix: string, pair: Pair][] = [['', openPair(network, flavour, family)]];
+      if (before) pairs.push(['before: ', openPair(network, flavour, family, before)]);
       const benches = pairs.flatMap(([, { tracking, translating }]) => [tracking, translating]);
       try {
         for (const bench of benches) bench.fill(flows, proto);
