@@ -14,6 +14,8 @@ const NARROWS = [
 /** @throws ConntrackUsageError, or ConntrackError for outputs that exclude each other */
 export function checkDraft(draft: Draft): void {
   const { command, table, given, flow } = draft;
+  if (given.has('label-add') && given.has('label-del'))
+    throw new ConntrackError('cannot use --label-add and --label-del at the same time');
   const { required, allowed } = permissions(command, table);
   for (const key of required) if (!given.has(key)) throw missing(key);
   for (const { key } of OPTIONS) if (given.has(key) && !allowed.includes(key)) throw illegal(key);

@@ -54,6 +54,11 @@ export class Draft {
     return this.#labelNames;
   }
 
+  /** Those that were asked for; undefined: no option speaks of labels. */
+  get knownLabelNames(): LabelNames | undefined {
+    return this.outputs.has('labels') ? this.labelNames : this.#labelNames;
+  }
+
   takeCommand(command: CommandLetter, word: string | undefined): void {
     const table = word === undefined ? 'conntrack' : TABLE_NAMES.find((each) => each === word);
     if (table === undefined) throw new ConntrackUsageError(`unknown type \`${word}'`);

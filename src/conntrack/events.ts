@@ -71,6 +71,7 @@ class EventWriter {
       isExtended: outputs.has('extended'),
       hasId: outputs.has('id'),
       hasTimes: outputs.has('ktimestamp'),
+      hasStart: true,
       labelNames,
     };
   }

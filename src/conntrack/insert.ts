@@ -3,6 +3,7 @@
 import type { NewFlow } from '../flow-editor.js';
 import { GRE, isIcmp } from '../protocol.js';
 import { OperationError } from './failure.js';
+import { ALL_LABELS } from './labels.js';
 import { protocolOptions } from './protocol-options.js';
 import type { FlowOptions } from './request.js';
 import type { Call, Status } from './session.js';
@@ -38,6 +39,8 @@ export async function insert(call: Call): Promise<Status> {
 function newFlow(options: FlowOptions): NewFlow | 'invalid' {
   const { status = 0, state, timeout = 0, mark, labels } = options;
   if (status & EXPECTED) throw new OperationError('Device or resource busy');
+  const added = labels.add ?? 0n;
+  if (added > ALL_LABELS) throw new OperationError('Numerical result out of range');
   const original = originalTuple(options);
   const reply = replyTuple(options, original);
   const zones = zoneOf(options);
@@ -52,7 +55,7 @@ function newFlow(options: FlowOptions): NewFlow | 'invalid' {
     status: status & SETTABLE,
     timeout,
     mark: mark?.value ?? 0,
-    labels: labels.add ?? 0n,
+    labels: added,
   };
 }
 

@@ -6,7 +6,11 @@ import { ConntrackUsageError } from './failure.js';
 /** Where iptables and conntrack(8) look. */
 export const CONNLABEL_FILE = '/etc/xtables/connlabel.conf';
 
+/** Those that a flow can have. */
 const LABEL_BITS = 128;
+
+/** Names of higher bits are known as well, and no flow has them. */
+const NAMED_BITS = 65_536;
 
 /** Every label set. */
 export const ALL_LABELS = (1n << BigInt(LABEL_BITS)) - 1n;
@@ -15,14 +19,19 @@ export class LabelNames {
   readonly #bits = new Map<string, number>();
   readonly #names: (string | undefined)[] = [];
 
-  /** @param text lines of a bit's number and its name; what follows a # is a comment; the first name of a bit holds */
+  /**
+   * @param text lines of a bit's number, as C writes it, and its name, which may have blanks inside; one with a # is
+   *   no name; the first name of a bit holds
+   */
   constructor(text: string) {
     for (const line of text.split('\n')) {
-      const match = /^\s*([0-9]+)\s+([^\s#]+)/.exec(line.replace(/#.*/, ''));
-      const bit = Number(match?.[1]);
-      if (!match || bit >= LABEL_BITS || this.#names[bit] !== undefined) continue;
-      this.#names[bit] = match[2]!;
-      this.#bits.set(match[2]!, bit);
+      const match = /^\s*(0x[0-9a-f]+|[0-9]+)\s+([^\s#](?:[^#]*[^\s#])?)\s*$/i.exec(line);
+      if (!match) continue;
+      const [, digits = '', name = ''] = match;
+      const bit = /^0[0-9]/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
+      if (!(bit < NAMED_BITS) || this.#names[bit] !== undefined) continue;
+      this.#names[bit] = name;
+      this.#bits.set(name, bit);
     }
   }
 

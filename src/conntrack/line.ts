@@ -43,12 +43,13 @@ export function keyText(key = 0): string {
 }
 
 /** What stands behind the tuples, each field with a blank behind it. */
-function tail(shown: Shown, id: number, { hasId, hasTimes, labelNames }: ShowOptions): string {
+function tail(shown: Shown, id: number, { hasId, hasTimes, hasStart, labelNames }: ShowOptions): string {
   const { flow, use, labels, stopMs } = shown;
   let text = flow.mark !== 0 || shown.hasZeroMark ? `mark=${flow.mark} ` : '';
   if (flow.zone !== 0 && flow.zoneDirection === undefined) text += `zone=${flow.zone} `;
   if (hasTimes) {
-    text += `delta-time=${lifetime(shown)} [start=${timeText(shown.startMs)}] `;
+    text += `delta-time=${lifetime(shown)} `;
+    if (hasStart) text += `[start=${timeText(shown.startMs)}] `;
     if (stopMs !== undefined) text += `[stop=${timeText(stopMs)}] `;
   }
   if (use !== undefined) text += `use=${use} `;

@@ -41,7 +41,12 @@ export async function get(call: Call): Promise<Status> {
 
 /** `-D`. */
 export async function remove(call: Call): Promise<Status> {
-  const printer = call.printer({ use: 1, command: 'D', xml: { begin: false, end: false } });
+  const printer = call.printer({
+    use: 1,
+    command: 'D',
+    hidden: ['start', 'labels'],
+    xml: { begin: false, end: false },
+  });
   const editor = call.product.flowEditor();
   for (const flow of matchingFlows(call)) if (editor.delete(flow)) await printer.print(flow);
   await printer.end();

@@ -60,7 +60,7 @@ export function parse(words: readonly string[], options: ParseOptions = {}): Req
     outputs,
     events,
     zero: given.has('zero'),
-    labelNames: outputs.has('labels') ? draft.labelNames : undefined,
+    labelNames: draft.knownLabelNames,
     ...own,
   };
 }

@@ -21,6 +21,8 @@ export interface PrinterSetting {
   readonly use: number;
   /** What a saved line begins with. */
   readonly command?: 'A' | 'D';
+  /** What the real tool does not show of flows that it deletes or changes, whatever `-o` asks for. */
+  readonly hidden?: readonly ('start' | 'labels')[];
   /** XML's first lines, and its last; the real tool leaves them out here and there. */
   readonly xml?: { readonly begin: boolean; readonly end: boolean };
 }
@@ -41,7 +43,8 @@ export class Printer {
       isExtended: outputs.has('extended'),
       hasId: outputs.has('id'),
       hasTimes: outputs.has('ktimestamp'),
-      labelNames,
+      hasStart: !setting.hidden?.includes('start'),
+      labelNames: setting.hidden?.includes('labels') ? undefined : labelNames,
     };
     const { begin = true, end = true } = setting.xml ?? {};
     if (outputs.has('json') || outputs.has('jsonl')) {

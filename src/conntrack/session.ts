@@ -37,7 +37,7 @@ export class Call {
     this.isBatch = isBatch;
   }
 
-  printer(setting: Pick<PrinterSetting, 'use' | 'command' | 'xml'>): Printer {
+  printer(setting: Pick<PrinterSetting, 'use' | 'command' | 'hidden' | 'xml'>): Printer {
     const editor = this.product.flowEditor();
     const { session, request } = this;
     return new Printer({

@@ -23,7 +23,10 @@ export interface Shown {
 export interface ShowOptions {
   readonly isExtended: boolean;
   readonly hasId: boolean;
+  /** How long there has been the flow. */
   readonly hasTimes: boolean;
+  /** With it, since when. */
+  readonly hasStart: boolean;
   readonly labelNames: LabelNames | undefined;
 }
 

@@ -50,11 +50,15 @@ function ports(tuple: FlowTuple, protonum: number): string {
   return element('type', tuple.type) + element('code', tuple.code!) + element('id', tuple.id!);
 }
 
-function independent(shown: Shown, id: number, { hasTimes, labelNames }: ShowOptions): string {
+function independent(shown: Shown, id: number, { hasTimes, hasStart, labelNames }: ShowOptions): string {
   const { flow, use, startMs, stopMs, labels } = shown;
   let text = flow.state === undefined ? '' : element('state', flow.state);
   text += element('timeout', flow.timeout);
   if (flow.mark !== 0 || shown.hasZeroMark) text += element('mark', flow.mark);
+  if (labelNames && labels !== 0n) {
+    const names = labelNames.namesOf(labels).map((name) => element('label', escapeText(name)));
+    text += `<labels>${names.join('')}</labels>`;
+  }
   if (flow.zone !== 0 && flow.zoneDirection === undefined) text += element('zone', flow.zone);
   if (use !== undefined) text += element('use', use);
   text += element('id', id);
@@ -62,12 +66,8 @@ function independent(shown: Shown, id: number, { hasTimes, labelNames }: ShowOpt
   if (!flow.status.includes('SEEN_REPLY')) text += '<unreplied/>';
   if (hasTimes) {
     const stop = stopMs === undefined ? '' : element('stop', nanoseconds(stopMs));
-    text += `<timestamp>${element('start', nanoseconds(startMs))}${stop}</timestamp>`;
+    if (hasStart) text += `<timestamp>${element('start', nanoseconds(startMs))}${stop}</timestamp>`;
     text += element('deltatime', lifetime(shown));
-  }
-  if (labelNames && labels !== 0n) {
-    const names = labelNames.namesOf(labels).map((name) => element('label', escapeText(name)));
-    text += `<labels>${names.join('')}</labels>`;
   }
   return text;
 }

@@ -239,7 +239,9 @@ test('without the privileges the words of conntrack come first, and then which c
 });
 
 test('labels are named by the file', (t) => {
-  const names = new LabelNames('0 web\n1\tdns # comment\n# 2 no\n127 last\n128 beyond\n1 again\nweb 3\n');
+  const names = new LabelNames(
+    '0 web\n1\tdns\n# 2 no\n3 no # comment\n127 last\n128 beyond\n1 again\nweb 3\n',
+  );
   t.equal(names.bitsOf('web,last'), (1n << 127n) | 1n);
   t.same(names.namesOf((1n << 127n) | 0b110n), ['dns', 'last'], 'one without a name is left out');
   t.throws(() => names.bitsOf('web,nope'), { message: "unknown label 'nope'" });
@@ -251,8 +253,10 @@ test('labels are named by the file', (t) => {
   t.teardown(() => rmSync(folder, { recursive: true }));
   const labelFile = join(folder, 'connlabel.conf');
   writeFileSync(labelFile, '4 mail\n5 news\n');
-  const { labels } = parse(['-U', '-l', 'mail', '--label-add', 'news', '--label-del'], { labelFile }).flow;
-  t.same(labels, { wanted: 16n, add: 32n, remove: (1n << 128n) - 1n });
+  const labels = (...words: string[]) => parse(['-U', '-l', 'mail', ...words], { labelFile }).flow.labels;
+  t.same(labels('--label-add', 'news'), { wanted: 16n, add: 32n });
+  t.same(labels('--label-del'), { wanted: 16n, remove: (1n << 128n) - 1n });
+  t.throws(() => labels('--label-add', 'news', '--label-del'), { message: /at the same time/ });
   t.end();
 });
 

@@ -10,6 +10,20 @@ const TIMEOUTS = [
   /(<timeout>)(\d+)(<)/,
 ];
 
+/** The table's own ids, and times of day. */
+const TIMES: readonly (readonly [pattern: RegExp, name: string])[] = [
+  [/\bid=\d+/, 'id=ID'],
+  [/<id>\d+</, '<id>ID<'],
+  [/^\[\d{10}\.\d{6}\]\t(.*)/, '$1 [TIME]'],
+  [/\[start=\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]/, '[start=TIME]'],
+  [/\[stop=\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]/, '[stop=TIME]'],
+  [/delta-time=\d+/, 'delta-time=N'],
+  [/<start>\d{19}</, '<start>TIME<'],
+  [/<stop>\d{19}</, '<stop>TIME<'],
+  [/<deltatime>\d+</, '<deltatime>N<'],
+  [/<when>(<(hour|min|sec|wday|day|month|year)>\d+<\/\2>){7}<\/when>/, '<when/>'],
+];
+
 export interface Comparable {
   status: number;
   stderr: string;
@@ -25,7 +39,7 @@ export function comparable({ status, stdout, stderr }: Outcome): Comparable {
     .filter((line) => line !== '')
     .map((line) => {
       let timeout = 0;
-      let text = line.replace(/\bid=\d+/, 'id=ID').replace(/<id>\d+</, '<id>ID<');
+      let text = TIMES.reduce((text, [pattern, name]) => text.replace(pattern, name), line);
       for (const pattern of TIMEOUTS) {
         text = text.replace(pattern, (_, before: string, seconds: string, behind: string) => {
           timeout = Number(seconds);

@@ -18,19 +18,34 @@ export function missingConntrack(): string | undefined {
 }
 
 export class RealConntrack {
-  readonly #path: string;
+  readonly #namespace: Namespace;
 
-  private constructor(path: string) {
-    this.#path = path;
+  private constructor(namespace: Namespace) {
+    this.#namespace = namespace;
+  }
+
+  get #path(): string {
+    return this.#namespace.path;
   }
 
   /** A namespace whose entries count packets, as ctnat's flows do. */
   static async create(teardown: Teardown): Promise<RealConntrack> {
     const namespace = await Namespace.create('real', teardown);
-    const real = new RealConntrack(namespace.path);
+    const real = new RealConntrack(namespace);
     real.run(['-F']); // loads what is not loaded
-    await namespace.sysctl({ 'net.netfilter.nf_conntrack_acct': 1, 'net.netfilter.nf_conntrack_events': 1 });
+    await real.sysctl({ 'net.netfilter.nf_conntrack_acct': 1, 'net.netfilter.nf_conntrack_events': 1 });
     return real;
+  }
+
+  sysctl(values: Record<string, number>): Promise<void> {
+    return this.#namespace.sysctl(values);
+  }
+
+  /** Entries have room for labels from now on: the kernel makes it while a rule speaks of them. */
+  async keepLabels(): Promise<void> {
+    const rules =
+      'table inet labels { chain forward { type filter hook forward priority 0; ct label 1 accept; }; }';
+    await this.#namespace.run(['nft', rules]);
   }
 
   /** Starts it; its standard output comes line by line. */
