@@ -140,10 +140,13 @@ inline_ bool packet_words(struct __sk_buff *skb, __u32 offset, __u32 *to, const 
 #else
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
+	__u64 at = offset;
 
-	hide(offset); /* verifier: the register that is bounded is the one that is added */
-	if (likely(offset < PACKET_DIRECT_MAX && data + offset + n * 4 <= end)) {
-		const __u32 *from = data + offset;
+	/* verifier: the register that is bounded is the one that is added; and a whole one, as clang may
+	 * spill half of it and widen that by shifts, in which kernels before 6.2 or so lose the bound */
+	hide(at);
+	if (likely(at < PACKET_DIRECT_MAX && data + at + n * 4 <= end)) {
+		const __u32 *from = data + at;
 
 		UNROLL
 		for (__u32 i = 0; i < n; i++)
