@@ -15,6 +15,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "internet_sum.h"
+
 struct flood_request {
 	__be32 source; /* of the spoofed address the bits that are fixed; those of the mask are scattered */
 	__be32 source_mask;
@@ -40,26 +42,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } hook SEC(".maps");
-
-#define inline_ static __attribute__((always_inline)) inline
-
-inline_ __u32 sum16(const void *from, int words)
-{
-	const __u16 *word = from;
-	__u32 sum = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < words; i++)
-		sum += word[i];
-	return sum;
-}
-
-inline_ __u16 fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 /* Scatters numbers that follow one another over 32 bits, each to another one (the finalizer of MurmurHash3).
  */

@@ -17,6 +17,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "internet_sum.h"
+
 struct load_request {
 	__u32 ifindex; /* where the packets go out */
 	__u32 flows;   /* how many take turns */
@@ -43,27 +45,7 @@ struct {
 	__type(value, __u64);
 } received SEC(".maps");
 
-#define inline_ static __attribute__((always_inline)) inline
-
 enum { FLOWS_PER_SOURCE = 50000, FIRST_PORT = 10000, SERVER_PORT = 4000 };
-
-inline_ __u32 sum16(const void *from, int words)
-{
-	const __u16 *word = from;
-	__u32 sum = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < words; i++)
-		sum += word[i];
-	return sum;
-}
-
-inline_ __u16 fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 SEC("xdp")
 int load_send(struct xdp_md *context)

@@ -6,30 +6,27 @@ import t, { type Test } from 'tap';
 import { Capture } from '../helpers/capture.js';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Flow } from '../helpers/flow.js';
+import { type CtnatScene, followsItsWay, keepsItsFlow, PORT } from '../helpers/live-flow.js';
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
-import { veth } from '../helpers/netns.js';
-import { HTTP_PORT, network, type Scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
+import { HTTP_PORT, network, UDP_PORT } from '../helpers/scene.js';
 
 const only = { skip: CTNAT_ONLY };
-const PORT = 40_000;
-
-type RedirectScene = Omit<Scene, 'nat'> & { ctnat: Ctnat };
 
 /** One client on a port of its own and one server. */
-async function gateway(t: Test, ...options: string[]): Promise<RedirectScene> {
+async function gateway(t: Test, ...options: string[]): Promise<CtnatScene> {
   const base = await network(t, { clients: 1, lan: 'ports' });
   const scene = { ...base, ctnat: ctnatFor(base.topology) };
   await attach(scene, ...options);
   return scene;
 }
 
-async function attach({ ctnat, router }: RedirectScene, ...options: string[]): Promise<void> {
+async function attach({ ctnat, router }: CtnatScene, ...options: string[]): Promise<void> {
   await ctnat.run(['attach', ...router.lan, '--mode', 'tc', ...options]);
   await ctnat.run(['attach', router.wan, '--masquerade=all', '--mode', 'tc', ...options]);
 }
 
 /** IPv4 packets that the router's stack has forwarded so far. */
-async function forwarded({ router }: RedirectScene): Promise<number> {
+async function forwarded({ router }: CtnatScene): Promise<number> {
   const { stdout } = await router.ns.run(['cat', '/proc/net/snmp']);
   const [names, values] = stdout.split('\n').filter((line) => line.startsWith('Ip:'));
   return Number(values!.split(' ')[names!.split(' ').indexOf('ForwDatagrams')]);
@@ -103,21 +100,8 @@ t.test("what is above the outgoing MTU is the stack's to tell of", only, async (
 
 t.test("a live flow's neighbour is forgotten, and its route moves: no packet is lost", only, async (t) => {
   const scene = await gateway(t, '--redirect');
-  const { clients, server, router, ctnat } = scene;
-  await veth(server.ns, 'eth1', router.ns, 'wan1');
-  await server.ns.ip('address', 'add', '192.0.2.9/24', 'dev', 'eth1');
-  await router.ns.ip('address', 'add', '192.0.2.1/24', 'dev', 'wan1');
-  await ctnat.run(['attach', 'wan1', '--masquerade', '--mode', 'tc', '--redirect']);
-  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
-  const seen = `${router.ipv4} ${PORT}`;
-  for (let i = 0; i < 3; i++) t.equal(await socket.ask(server.ipv4, UDP_PORT), seen);
-  await router.ns.ip('neighbour', 'flush', 'dev', router.wan);
-  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the stack has asked for the neighbour');
-
-  const first = await Capture.start(server.ns, 'eth0', `udp dst port ${UDP_PORT}`);
-  await router.ns.ip('route', 'add', `${server.ipv4}/32`, 'via', '192.0.2.9', 'dev', 'wan1');
-  for (let i = 0; i < 3; i++) t.equal(await socket.ask(server.ipv4, UDP_PORT), seen);
-  t.same(await first.stopIp(), [], 'not one packet took the old way');
+  const options = ['--masquerade', '--mode', 'tc', '--redirect'];
+  await followsItsWay(t, scene, (iface) => scene.ctnat.run(['attach', iface, ...options]));
 });
 
 t.test(
@@ -125,29 +109,8 @@ t.test(
   only,
   async (t) => {
     const scene = await gateway(t);
-    const { clients, server, router, ctnat } = scene;
-    const outside = await Capture.start(server.ns, 'eth0', 'net 10.0.0.0/8');
-    const connection = await clients[0]!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
-    const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
-    let busy = true;
-    let [asked, lost] = [0, 0];
-    const running = (async () => {
-      while (busy) {
-        asked++;
-        if ((await socket.ask(server.ipv4, UDP_PORT)) !== `${router.ipv4} ${PORT}`) lost++;
-      }
-    })();
-    for (const options of [['--redirect'], [], ['--redirect'], []]) {
-      await attach(scene, ...options);
-      t.equal(await connection.echo('hello'), 'hello');
-    }
-    busy = false;
-    await running;
-
-    t.equal(lost, 0, `${asked} questions, all answered`);
-    t.same(await outside.stopIp(), [], 'nothing left untranslated');
-    const [flow, ...others] = await udpFlows(ctnat);
-    t.same(others, []);
-    t.equal(flow!.original.packets, asked, 'every packet is counted once');
+    const on = () => attach(scene, '--redirect');
+    const off = () => attach(scene);
+    await keepsItsFlow(t, scene, [on, off, on, off]);
   },
 );

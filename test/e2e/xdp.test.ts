@@ -8,20 +8,17 @@ import { Capture } from '../helpers/capture.js';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Flow } from '../helpers/flow.js';
 import { inject } from '../helpers/inject.js';
+import { type CtnatScene, followsItsWay, keepsItsFlow, PORT } from '../helpers/live-flow.js';
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
-import { veth } from '../helpers/netns.js';
 import { HTTP_PORT, network, type Scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
 
 const only = {
   skip: CTNAT_ONLY || (!feature('coarse-clock').available && 'XDP mode needs Linux 5.13'),
 };
-const PORT = 40_000;
-
-type XdpScene = Omit<Scene, 'nat'> & { ctnat: Ctnat };
 
 /** One client on a port of its own and one server, whose stacks fill in checksums themselves. */
-async function gateway(t: Test, mode = 'xdp'): Promise<XdpScene> {
+async function gateway(t: Test, mode = 'xdp'): Promise<CtnatScene> {
   const base = await network(t, { clients: 1, lan: 'ports' });
   for (const { ns } of [...base.clients, base.server]) await ns.offload('eth0', { tx: false, gro: true });
   const ctnat = ctnatFor(base.topology);
@@ -38,7 +35,7 @@ const flows = (ctnat: Ctnat, ...filter: string[]): Promise<Flow[]> =>
   ctnat.json<Flow[]>(['bpf', 'ct', 'list', 'global', ...filter]);
 
 /** What the stack of the router sees of the client's packets. */
-const inStack = ({ router }: XdpScene): Promise<Capture> =>
+const inStack = ({ router }: CtnatScene): Promise<Capture> =>
   Capture.start(router.ns, router.lan[0]!, `udp port ${PORT}`);
 
 t.test('status says where the program runs; detach leaves nothing', only, async (t) => {
@@ -118,52 +115,16 @@ function withOptions(plain: Buffer): Buffer {
 
 t.test("a live flow's neighbour is forgotten, and its route moves: no packet is lost", only, async (t) => {
   const scene = await gateway(t);
-  const { clients, server, router, ctnat } = scene;
-  await veth(server.ns, 'eth1', router.ns, 'wan1');
-  await server.ns.offload('eth1', { tx: false, gro: true });
-  await server.ns.ip('address', 'add', '192.0.2.9/24', 'dev', 'eth1');
-  await router.ns.ip('address', 'add', '192.0.2.1/24', 'dev', 'wan1');
-  await ctnat.run(['attach', 'wan1', '--masquerade', '--mode', 'xdp'], { limitMs: 60_000 });
-  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
-  const seen = `${router.ipv4} ${PORT}`;
-  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen);
-
-  await router.ns.ip('neighbour', 'flush', 'dev', router.wan);
-  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the stack has asked for the neighbour');
-
-  const first = await Capture.start(server.ns, 'eth0', `udp dst port ${UDP_PORT}`);
-  await router.ns.ip('route', 'add', `${server.ipv4}/32`, 'via', '192.0.2.9', 'dev', 'wan1');
-  for (let i = 0; i < 3; i++)
-    t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the flow keeps its translation');
-  t.same(await first.stopIp(), [], 'not one packet took the old way');
+  await followsItsWay(t, scene, async (iface) => {
+    await scene.server.ns.offload('eth1', { tx: false, gro: true });
+    await scene.ctnat.run(['attach', iface, '--masquerade', '--mode', 'xdp'], { limitMs: 60_000 });
+  });
 });
 
 t.test('XDP comes and goes under load: nothing is lost or wrong, and the flow is one', only, async (t) => {
   const scene = await gateway(t, 'tc');
-  const { clients, server, router, ctnat } = scene;
-  const outside = await Capture.start(server.ns, 'eth0', 'net 10.0.0.0/8');
-  const connection = await clients[0]!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
-  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
-  let busy = true;
-  let [asked, lost] = [0, 0];
-  const running = (async () => {
-    while (busy) {
-      asked++;
-      if ((await socket.ask(server.ipv4, UDP_PORT)) !== `${router.ipv4} ${PORT}`) lost++;
-    }
-  })();
-  for (const mode of ['xdp', 'tc', 'xdp', 'tc']) {
-    await attach(scene, ctnat, mode);
-    t.equal(await connection.echo(mode), mode);
-  }
-  busy = false;
-  await running;
-
-  t.equal(lost, 0, `${asked} questions, all answered`);
-  t.same(await outside.stopIp(), [], 'nothing left untranslated');
-  const [flow, ...others] = await flows(ctnat, '-p', 'udp');
-  t.same(others, []);
-  t.equal(flow!.original.packets, asked, 'every packet is counted once');
+  const change = (mode: string) => () => attach(scene, scene.ctnat, mode);
+  await keepsItsFlow(t, scene, ['xdp', 'tc', 'xdp', 'tc'].map(change));
 });
 
 t.test('auto is TC for a veth, and says why; XDP is refused by name where it can not be', only, async (t) => {

@@ -3,9 +3,10 @@
 import type { Random } from '../tcp/random.js';
 import type { Path, Role } from './path.js';
 import { type Operation, type PacketOperation, packetOf, type Watch } from './sequence.js';
+import { talk } from './talk.js';
 import { ip, PROTO, udp } from './wire.js';
 
-/** Seconds, none near a limit that a slow machine could cross meanwhile. */
+/** As of any talk, and one between the limit of a UDP-Lite stream and that of the others. */
 const AGES = [0, 5, 12, 20, 60, 100, 400, 1000];
 
 const PROTOCOLS = {
@@ -19,18 +20,7 @@ export function otherTalk(random: Random, path: Path): { watches: Watch[]; opera
   // a forwarded address leads to one host, and these know nothing but addresses: nothing tells its flows apart
   const name =
     path.way === 'forward' ? 'udplite' : random.weighted({ udplite: 3, gre: 3, esp: 2, unused: 1 });
-  const operations: Operation[] = [];
-  const length = random.between(2, 9);
-  let waits = random.chance(0.4) ? 1 : 0;
-  while (operations.length < length) {
-    const next = random.weighted({ question: 48, answer: 40, wait: waits ? 12 : 0, age: 8, fix: 1 });
-    if (next === 'age') operations.push({ do: 'age', seconds: random.pick(AGES) });
-    else if (next === 'fix') operations.push({ do: 'fix' });
-    else if (next === 'wait') {
-      waits--;
-      operations.push({ do: 'wait' });
-    } else operations.push(datagram(random, path, next === 'question' ? 'client' : 'server', name));
-  }
+  const operations = talk(random, 9, (role) => datagram(random, path, role, name), AGES);
   const proto = PROTOCOLS[name];
   const watches = path.tuples().map(([from, to]) => ({
     proto,
