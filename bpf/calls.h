@@ -47,6 +47,7 @@ enum call {
 	CALL_PICK = 64,	     /* the port that was asked for is taken: one that the port map takes for free */
 	CALL_SUM = 66,	     /* an SCTP packet whose port was changed: its sum; its last program but EVENT */
 	CALL_SUM_QUOTE = 68, /* the same of one that an ICMP error quotes */
+	CALL_BIRTH = 90,     /* egress: no flow has the packet's key; NEW to COMMIT at once */
 };
 
 enum hop_flags {

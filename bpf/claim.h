@@ -181,37 +181,28 @@ finish:
 	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }
 
-/* Steps 2 to 4 of a translated flow, whose slot is in skb->cb. */
-inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+/* Steps 2 to 4 of a translated flow, whose slot is in skb->cb as well. */
+inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot,
+			 const struct settings *s, const enum hook_dir at, const bool v6)
 {
-	__u32 now = clock_now(), slot = skb->cb[3] - 1, ifindex = skb->ifindex;
 	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), plain, same;
-	struct flow *f = flow_at(slot, v6);
-	struct settings *s = settings_get();
 	struct tuple_ref ref = {};
 	union tuple_key key;
 	enum reason reason;
-	struct packet p;
 	struct plan plan;
-	int verdict, err = -EEXIST;
+	int err = -EEXIST;
 
-	if (!f || !s)
-		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	if (!hook_parse(skb, at, &p, hop_l2(skb), flow_zone(f, CT_DIR_ORIGINAL), now, s, &verdict, v6)) {
-		slot_abandon(f);
-		return verdict;
-	}
-	reason = plan_make(&plan, skb, &p, ifindex, at, v6);
+	reason = plan_make(&plan, skb, p, skb->ifindex, at, v6);
 	if (reason)
 		return create_fail(skb, f, at, reason);
 	plan_blur(&plan, s->zero);
 	ref.slot = slot;
 	ref.gen = f->gen;
 	skb->cb[4] = 0;
-	if (!proto_has_ports(p.proto))
+	if (!proto_has_ports(p->proto))
 		plan.reply.sport = plan.reply.dport;
 	plan_save(f, &plan, v6);
-	plain = plan_changes_nothing(&plan, &p, v6);
+	plain = plan_changes_nothing(&plan, p, v6);
 	blur(plain, s->zero);
 	plain &= 1;
 	same = plain;
@@ -219,7 +210,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		same &= !(f->flags & FLOW_ZONE_MASK);
 	/* a flow that comes by its KEY_LOCAL, or is judged, is here because the plain tuple is taken */
 	if (plan.keep_first && !(same && local))
-		err = claim_first(&plan, &p, &key, &ref, same, flow_zone(f, CT_DIR_REPLY), v6);
+		err = claim_first(&plan, p, &key, &ref, same, flow_zone(f, CT_DIR_REPLY), v6);
 	if (err == -EEXIST) {
 		if (same && !local) /* another CPU was first with it */
 			return create_join(skb, f, at, v6);
@@ -233,11 +224,28 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE))
 		hop_go(skb, CALL_JUDGE_EGRESS, v6);
 	else if (CLAIM_COMMITS)
-		return commit(skb, f, &p, &plan, &ref, same, s, at, v6);
+		return commit(skb, f, p, &plan, &ref, same, s, at, v6);
 	else
 		hop_go(skb, at == HOOK_INGRESS ? CALL_COMMIT_INGRESS : CALL_COMMIT_EGRESS, v6);
 	tuple_release(&key, v6);
 	return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+}
+
+inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
+{
+	__u32 now = clock_now(), slot = skb->cb[3] - 1;
+	struct flow *f = flow_at(slot, v6);
+	struct settings *s = settings_get();
+	struct packet p;
+	int verdict;
+
+	if (!f || !s)
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	if (!hook_parse(skb, at, &p, hop_l2(skb), flow_zone(f, CT_DIR_ORIGINAL), now, s, &verdict, v6)) {
+		slot_abandon(f);
+		return verdict;
+	}
+	return claim_packet(skb, f, &p, slot, s, at, v6);
 }
 
 /* The outside port of the flow in the packet's slot is claimed by a program that has not looked at the

@@ -20,6 +20,7 @@
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  *
  * CLAIM_COMMITS: CLAIM completes a flow that needs no search, one tail call less.
+ * BIRTH_AT_ONCE: the usual new flow is made by one program (birth.h).
  * PORT_LOOK_STEP: ports looked at before a pass asks whether one of them was free; there are the fewer ways
  * through the pass for the verifier.
  */
@@ -27,7 +28,8 @@
 #define UNROLL_LONG
 enum { SLOT_SCAN_STEP = 64 };
 #ifdef CTNAT_FETCH
-enum { SWEEP_SCAN_STEP = 256, PORT_SCAN_STEP = 1024, PORT_LOOK_STEP = 8, PORT_MAP_STEP = 1024 };
+/* verifier: it walks through every round, and what it walks through is the time that loading takes */
+enum { SWEEP_SCAN_STEP = 256, PORT_SCAN_STEP = 256, PORT_LOOK_STEP = 8, PORT_MAP_STEP = 256 };
 #define UNROLL_SWEEP UNROLL_LONG
 #else
 #define UNROLL_SWEEP UNROLL
@@ -48,9 +50,9 @@ enum {
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 #ifdef CTNAT_FETCH
-enum { CLAIM_COMMITS = 1 };
+enum { CLAIM_COMMITS = 1, BIRTH_AT_ONCE = 1 };
 #else
-enum { CLAIM_COMMITS = 0 };
+enum { CLAIM_COMMITS = 0, BIRTH_AT_ONCE = 0 };
 #endif
 
 /* Rules looked at in one pass. */

@@ -118,20 +118,43 @@ inline_ int create_join(struct __sk_buff *skb, struct flow *f, const enum hook_d
 	return verdict_drop(skb, at, REASON_DROP_RACE);
 }
 
+/* Steps 3 and 4 of a flow that is not translated: one key stands for both directions. */
+inline_ int create_plain(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot,
+			 const struct settings *s, const enum hook_dir at, const bool v6)
+{
+	struct tuple_ref ref = {};
+	union tuple_key key;
+	struct tuple6 reply;
+	bool high;
+
+	ref.slot = slot;
+	ref.gen = f->gen;
+	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind), f->zone, v6);
+	ref.form = FORM_ORIGINAL | FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
+	tuple_reverse(&reply, &p->tuple, v6);
+	flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
+	write_once(f->status, CT_CONFIRMED);
+	barrier_compiler();
+	switch (tuple_claim(&key, &ref, v6)) {
+	case 0:
+		return create_finish(skb, f, p, slot, ref.gen, s, at, v6);
+	case -EEXIST:
+		return create_join(skb, f, at, v6);
+	default:
+		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	}
+}
+
 /* Step 1, and for an untranslated flow all of it. The slot may have been another flow's until REAP ended it.
  */
 inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v6)
 {
 	__u32 now = clock_now(), slot = skb->cb[3], passes, saving, victim, ifindex = skb->ifindex, zones = 0;
 	struct settings *s = settings_get();
-	struct tuple_ref ref = {};
-	union tuple_key key;
-	struct tuple6 reply;
 	struct packet p;
 	struct flow *f;
 	__u8 flags = (at == HOOK_INGRESS ? FLOW_AT_INGRESS : 0) |
 		     (hop_flags(skb) & HOP_LOCAL ? FLOW_LOCAL_KEY : 0);
-	bool high;
 	int verdict;
 
 	if (s)
@@ -174,22 +197,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 		       v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
-	ref.slot = slot;
-	ref.gen = f->gen;
-	high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind), f->zone, v6);
-	ref.form = FORM_ORIGINAL | FORM_REPLY | (high ? FORM_SOURCE_HIGH : 0);
-	tuple_reverse(&reply, &p.tuple, v6);
-	flow_set_tuple(f, CT_DIR_REPLY, &reply, v6);
-	write_once(f->status, CT_CONFIRMED);
-	barrier_compiler();
-	switch (tuple_claim(&key, &ref, v6)) {
-	case 0:
-		return create_finish(skb, f, &p, slot, ref.gen, s, at, v6);
-	case -EEXIST:
-		return create_join(skb, f, at, v6);
-	default:
-		return create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
-	}
+	return create_plain(skb, f, &p, slot, s, at, v6);
 unused:
 	f = slot-- ? flow_at(slot, v6) : NULL;
 	if (f)

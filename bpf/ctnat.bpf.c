@@ -4,6 +4,7 @@
  * situation needs; the loader puts each under its index into the calls map by its name here:
  * call_NAME4 and call_NAME6 for CALL_NAME.
  */
+#include "birth.h"
 #include "claim.h"
 #include "edit.h"
 #include "endpoint_in.h"
@@ -111,6 +112,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_pick##suffix(struct __sk_buff *skb)                                               \
 	{                                                                                                    \
 		return pick_flow(skb, v6);                                                                   \
+	}                                                                                                    \
+	SEC("tc") int call_birth##suffix(struct __sk_buff *skb)                                              \
+	{                                                                                                    \
+		return birth(skb, v6);                                                                       \
 	}                                                                                                    \
 	SEC("tc") int call_refuse##suffix(struct __sk_buff *skb)                                             \
 	{                                                                                                    \

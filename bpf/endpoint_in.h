@@ -139,7 +139,7 @@ inline_ int endpoint_find(struct __sk_buff *skb, const bool v6)
 		}
 	}
 	skb->cb[2] = admitted ? HOP_ENDPOINT : 0;
-	if (!admitted && egress_will_see(skb, &p, v6))
+	if (!admitted && egress_will_see(skb, p.proto, p.tuple.saddr, p.tuple.daddr, v6))
 		return verdict_pass(skb, HOOK_INGRESS, REASON_DEFERRED);
 	skb->cb[0] |= HOP_AT_INGRESS << 16;
 	skb->cb[1] = 0;

@@ -163,6 +163,15 @@ inline_ void fast_change(struct rewrite_side *change, const struct fast_packet *
 	}
 }
 
+/* Ingress: whether a flow may begin with the packet, and it is egress that begins it. */
+inline_ bool fast_is_deferred(struct __sk_buff *skb, const struct fast_packet *p, const struct settings *s,
+			      const bool v6)
+{
+	if (s->rule_count || (p->proto == IPPROTO_TCP && !tcp_can_begin(p->tcp_flags, s->flags)))
+		return false;
+	return egress_will_see(skb, p->proto, p->saddr, p->daddr, v6);
+}
+
 /* `redirect`: at ingress, packets that have a way past the stack take it; IPv4's. */
 inline_ int fast(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
 		 const bool redirect, const bool v6)
@@ -184,8 +193,17 @@ inline_ int fast(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, 
 		return FAST_NOT;
 	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)), v6);
 	ref = tuple_find(&key.tuple, v6);
-	if (!ref)
+	if (!ref) {
+		if (upper || tag || !settings_are_plain(s))
+			return FAST_NOT;
+		if (at == HOOK_INGRESS && fast_is_deferred(skb, &p, s, v6))
+			return verdict_pass(skb, at, REASON_DEFERRED);
+		if (at == HOOK_EGRESS) {
+			hop_begin(skb, l2, 0, false);
+			hop_go(skb, CALL_BIRTH, v6);
+		}
 		return FAST_NOT;
+	}
 	slot = ref->slot;
 	gen = ref->gen;
 	form = ref->form;

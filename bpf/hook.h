@@ -119,8 +119,13 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	high = packet_key(&key, &p, tag, local, zones, v6);
 	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
-	if (!ref)
+	if (!ref) {
+		if (at == HOOK_EGRESS && !local && !tag && settings_are_plain(s)) {
+			hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
+			hop_go(skb, CALL_BIRTH, v6);
+		}
 		goto miss;
+	}
 	slot = ref->slot;
 	gen = ref->gen;
 	f = flow_at(slot, v6);

@@ -60,7 +60,7 @@ inline_ __u32 mss_path_mtu(struct __sk_buff *skb, const __be32 *to, const __be32
 {
 	struct bpf_fib_lookup fib = {};
 
-	fib.family = v6 ? AF_INET6_ : AF_INET_;
+	fib.family = v6 ? FIB_AF_INET6 : FIB_AF_INET;
 	fib.l4_protocol = IPPROTO_TCP;
 	fib.ifindex = skb->ifindex;
 	fib.tot_len = 0xffff;

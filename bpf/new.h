@@ -8,40 +8,6 @@
 
 #include "create.h"
 
-enum { AF_INET_ = 2, AF_INET6_ = 10 };
-
-/*
- * At ingress: whether an egress hook will see the packet, so that the flow is born there, where the outgoing
- * interface is known, and only if the host's firewall lets it that far. Else it is for the host itself, or
- * leaves where ctnat is not attached, and must be born now. RFC: none; the rule is Netfilter's "confirmed
- * when it leaves".
- */
-inline_ bool egress_will_see(struct __sk_buff *skb, const struct packet *p, const bool v6)
-{
-	struct bpf_fib_lookup fib = {};
-	__u32 ifindex;
-	long rc;
-
-	fib.family = v6 ? AF_INET6_ : AF_INET_;
-	fib.l4_protocol = p->proto;
-	fib.ifindex = skb->ifindex;
-	if (v6) {
-		__builtin_memcpy(fib.ipv6_src, p->tuple.saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, p->tuple.daddr, 16);
-	} else {
-		fib.ipv4_src = p->tuple.saddr[0];
-		fib.ipv4_dst = p->tuple.daddr[0];
-	}
-	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	/* before 5.11 the interface is not told when the neighbour is unknown: the hook's own stands there
-	 * then */
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH &&
-	    rc != BPF_FIB_LKUP_RET_FRAG_NEEDED && rc != BPF_FIB_LKUP_RET_UNSUPP_LWT)
-		return false;
-	ifindex = fib.ifindex;
-	return bpf_map_lookup_elem(&ifaces, &ifindex);
-}
-
 /* Whether a flow may begin with the packet, TCP's in-the-middle rule aside (tcp_begin decides when it is
  * created). */
 inline_ bool may_begin(const struct __sk_buff *skb, const struct packet *p, const struct settings *s)
@@ -133,7 +99,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 			hop_go(skb, CALL_ENDPOINT_FIND, v6);
 			return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 		}
-		if (egress_will_see(skb, &p, v6))
+		if (egress_will_see(skb, p.proto, p.tuple.saddr, p.tuple.daddr, v6))
 			return verdict_pass(skb, at, REASON_DEFERRED);
 	}
 	skb->cb[0] |= (flags | (at == HOOK_INGRESS ? HOP_AT_INGRESS : 0) | (judge ? HOP_JUDGE : 0)) << 16;

@@ -9,8 +9,9 @@
 
 #include "claim.h"
 
-/* Ports that turn out to be taken before SEARCH looks at each. */
-enum { PICK_TRIES = 4 };
+/* Rounds, each of which ends with a port that turns out to be taken or with none, before SEARCH looks at
+ * each. */
+enum { PICK_TRIES = 4, PORTS_MOST = 65536 };
 
 /* Whether the port that was asked for is a flow's that is over: SEARCH ends that flow and takes it. */
 inline_ bool pick_own_is_dead(struct tuple6 *reply, __u8 proto, __u8 key_flags, __u16 zone, __u32 now,
@@ -69,8 +70,11 @@ inline_ int pick_flow(struct __sk_buff *skb, const bool v6)
 	port = port_map_find(&search, seed >> 3, port_stride(seed, search.last - search.first + 1), s->zero,
 			     PORT_MAP_STEP);
 	skb->cb[4] = ++tries;
-	if (!port)
+	if (!port) {
+		if (PORT_MAP_STEP * PORT_MAP_BITS < PORTS_MOST && tries < PICK_TRIES)
+			hop_go(skb, CALL_PICK, v6); /* other words */
 		goto search;
+	}
 	port -= 1;
 	reply.dport = bpf_htons(port);
 	if (!proto_has_ports(proto))

@@ -76,7 +76,7 @@ inline_ bool refuse_route(struct __sk_buff *skb, const struct packet *p, struct 
 			  const bool v6)
 {
 	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->family = v6 ? AF_INET6_ : AF_INET_;
+	fib->family = v6 ? FIB_AF_INET6 : FIB_AF_INET;
 	fib->l4_protocol = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
 	fib->ifindex = skb->ifindex;
 	if (v6) {

@@ -24,6 +24,39 @@ inline_ const struct forward_port *forward_port(__u32 ifindex)
 }
 
 /*
+ * At ingress: whether an egress hook will see the packet, so that the flow is born there, where the outgoing
+ * interface is known, and only if the host's firewall lets it that far. Else it is for the host itself, or
+ * leaves where ctnat is not attached, and must be born now. RFC: none; the rule is Netfilter's "confirmed
+ * when it leaves".
+ */
+inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *saddr, const __be32 *daddr,
+			     const bool v6)
+{
+	struct bpf_fib_lookup fib = {};
+	__u32 ifindex;
+	long rc;
+
+	fib.family = v6 ? FIB_AF_INET6 : FIB_AF_INET;
+	fib.l4_protocol = proto;
+	fib.ifindex = skb->ifindex;
+	if (v6) {
+		__builtin_memcpy(fib.ipv6_src, saddr, 16);
+		__builtin_memcpy(fib.ipv6_dst, daddr, 16);
+	} else {
+		fib.ipv4_src = saddr[0];
+		fib.ipv4_dst = daddr[0];
+	}
+	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	/* before 5.11 the interface is not told when the neighbour is unknown: the hook's own stands there
+	 * then */
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH &&
+	    rc != BPF_FIB_LKUP_RET_FRAG_NEEDED && rc != BPF_FIB_LKUP_RET_UNSUPP_LWT)
+		return false;
+	ifindex = fib.ifindex;
+	return bpf_map_lookup_elem(&ifaces, &ifindex);
+}
+
+/*
  * Whether the neighbour need not be seen by the stack now. It asks again for one that it uses and has not
  * heard of for long; what goes past it is no use, and a neighbour that got another address without a word
  * would be sent to for ever. So now and then a packet is the stack's.

@@ -12,4 +12,15 @@ inline_ struct settings *settings_get(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
+/*
+ * Whether nothing but tracking and translation is asked for, so that a new flow may take the short way
+ * (birth.h): any other setting has a say in how one begins.
+ */
+inline_ bool settings_are_plain(const struct settings *s)
+{
+	const __u32 plain = SETTING_TCP_LOOSE | SETTING_TCP_LIBERAL | SETTING_TCP_IGNORE_INVALID_RST;
+
+	return BIRTH_AT_ONCE && !(s->flags & ~plain);
+}
+
 #endif

@@ -263,6 +263,24 @@ inline_ __u32 slot_claim_free(__u32 position, __u32 step, __u32 slots, const boo
 	return SLOT_NONE;
 }
 
+/* A free slot at the next places of this CPU's hand, claimed; SLOT_NONE: slot_search() looks further. */
+inline_ __u32 slot_take_next(const struct settings *s, const bool v6)
+{
+	__u32 which = v6, slots = v6 ? s->slots6 : s->slots4, position, slot;
+	struct hand *hand = bpf_map_lookup_elem(&hands, &which);
+
+	if (!hand || !slots)
+		return SLOT_NONE;
+	position = hand->position;
+	blur(position, s->zero);
+	slot = slot_claim_free(position, 1, slots, v6);
+	if (slot == SLOT_NONE)
+		return SLOT_NONE;
+	hand->position = slot + 1;
+	hand->full = 0;
+	return slot;
+}
+
 /*
  * Whether a flow may give its slot to another one: it is over, or nothing saves it. `young`: 0 if not even a
  * young one. An endpoint without flows does before any flow that is alive.

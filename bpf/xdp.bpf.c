@@ -5,6 +5,7 @@
  */
 #define CTNAT_XDP
 
+#include "birth.h"
 #include "claim.h"
 #include "event.h"
 #include "pick.h"
@@ -33,6 +34,7 @@ int ct_xdp(struct xdp_md *context)
 #define CALLS(suffix)                                                                                        \
 	CALL(egress, suffix, xdp_hook)                                                                       \
 	CALL(options_egress, suffix, hook_options, HOOK_EGRESS)                                              \
+	CALL(birth, suffix, birth)                                                                           \
 	CALL(new_ingress, suffix, xdp_new)                                                                   \
 	CALL(new_egress, suffix, new_flow, HOOK_EGRESS)                                                      \
 	CALL(create_egress, suffix, create_flow, HOOK_EGRESS)                                                \

@@ -72,6 +72,57 @@ inline_ bool xdp_fast_may_send(struct __sk_buff *skb, const struct fast_packet *
 					bpf_htons(p->proto) + bpf_htons((__u16)(p->length - 20)), check, tcp);
 }
 
+/* What a lookup of the packet's way is to know; `to`: where it goes, translated. */
+inline_ void xdp_fast_fib(struct bpf_fib_lookup *fib, const struct fast_packet *p, __be32 to, __be16 port)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->family = FIB_AF_INET;
+	fib->l4_protocol = p->proto;
+	fib->sport = p->ports;
+	fib->dport = port;
+	fib->tot_len = p->length;
+	fib->tos = p->tos;
+	fib->ipv4_src = p->saddr[0];
+	fib->ipv4_dst = to;
+}
+
+/* Whether an interface limits what SYNs announce (mss.h), which TC sees to. */
+inline_ bool xdp_clamps(__u32 ifindex)
+{
+	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+
+	return iface && iface->mss;
+}
+
+/* The way that the packet takes if it is forwarded, for the programs behind: false: it is the stack's. */
+inline_ bool xdp_take_way(struct __sk_buff *skb, const struct bpf_fib_lookup *fib, __u32 tcp_flags)
+{
+	if (tcp_flags & TCP_SYN && (xdp_clamps(skb->ingress_ifindex) || xdp_clamps(fib->ifindex)))
+		return false;
+	skb->ifindex = fib->ifindex;
+	skb->walk->ifindex = fib->ifindex;
+	__builtin_memcpy(skb->walk->dmac, fib->dmac, 6);
+	__builtin_memcpy(skb->walk->smac, fib->smac, 6);
+	return true;
+}
+
+/* Nobody holds the packet's key. */
+inline_ int xdp_fast_new4(struct __sk_buff *skb, const struct forward_port *in, const struct fast_packet *p,
+			  const struct settings *s, __u32 now)
+{
+	struct bpf_fib_lookup fib;
+
+	if (!settings_are_plain(s) || s->rule_count)
+		return FAST_NOT;
+	xdp_fast_fib(&fib, p, p->daddr[0], p->ports >> 16);
+	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_XDP, false) ||
+	    !xdp_walk_on(skb) || !xdp_take_way(skb, &fib, p->proto == IPPROTO_TCP ? p->tcp_flags : 0))
+		return XDP_PASS;
+	hop_begin(skb, ETH_HLEN, 0, false);
+	hop_go(skb, CALL_BIRTH, false);
+	return XDP_PASS;
+}
+
 inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 {
 	__u32 now = clock_now(), slot, which, timeout;
@@ -95,7 +146,7 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 	high = fast_key(&key, &p, 0, false);
 	ref = tuple_find(&key.tuple, false);
 	if (!ref)
-		return FAST_NOT;
+		return xdp_fast_new4(skb, in, &p, s, now);
 	slot = ref->slot;
 	gen = ref->gen;
 	form = ref->form;
@@ -120,15 +171,7 @@ inline_ int xdp_fast4(struct __sk_buff *skb, const struct forward_port *in)
 	barrier_compiler();
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		return FAST_NOT;
-	__builtin_memset(&fib, 0, sizeof(fib));
-	fib.family = FIB_AF_INET;
-	fib.l4_protocol = p.proto;
-	fib.sport = p.ports;
-	fib.dport = to.ports >> 16;
-	fib.tot_len = p.length;
-	fib.tos = p.tos;
-	fib.ipv4_src = p.saddr[0];
-	fib.ipv4_dst = to.daddr;
+	xdp_fast_fib(&fib, &p, to.daddr, to.ports >> 16);
 	if (!route_find(skb, in, &fib, p.saddr[0], p.daddr[0], now, FORWARD_PORT_XDP, false))
 		return XDP_PASS;
 	if (p.proto == IPPROTO_TCP) {

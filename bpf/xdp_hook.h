@@ -60,14 +60,6 @@ inline_ bool xdp_may_send(struct __sk_buff *skb, const struct packet *p, const b
 					p->proto == IPPROTO_TCP);
 }
 
-/* Whether an interface limits what SYNs announce (mss.h), which TC sees to. */
-inline_ bool xdp_clamps(__u32 ifindex)
-{
-	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
-
-	return iface && iface->mss;
-}
-
 /* Finds the way to `daddr` and leaves it in the walk. False: the packet is the stack's. */
 inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const __be32 *daddr, __be16 dport,
 			  __u32 now, const bool v6)
@@ -97,22 +89,22 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 	}
 	if (!route_find(skb, in, &fib, p->tuple.saddr[0], p->tuple.daddr[0], now, FORWARD_PORT_XDP, v6))
 		return false;
-	if (p->tcp_flags & TCP_SYN && (xdp_clamps(skb->ingress_ifindex) || xdp_clamps(fib.ifindex)))
-		return false;
-	skb->ifindex = fib.ifindex;
-	skb->walk->ifindex = fib.ifindex;
-	__builtin_memcpy(skb->walk->dmac, fib.dmac, 6);
-	__builtin_memcpy(skb->walk->smac, fib.smac, 6);
-	return true;
+	return xdp_take_way(skb, &fib, p->tcp_flags);
 }
 
-/* A packet of no flow; the walk says by which interface it leaves. */
-inline_ int xdp_miss(struct __sk_buff *skb, const struct packet *p, const struct settings *s, const bool v6)
+/* A packet of no flow. `held`: of one that is over, which NEW has to end. */
+inline_ int xdp_miss(struct __sk_buff *skb, const struct packet *p, const struct settings *s, bool held,
+		     const bool v6)
 {
 	if (!xdp_find_way(skb, p, p->tuple.daddr, p->tuple.dport, clock_now(), v6))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, true);
-	hop_go(skb, s->rule_count ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
+	if (s->rule_count)
+		hop_go(skb, CALL_NEW_INGRESS, v6);
+	else if (!held && settings_are_plain(s))
+		hop_go(skb, CALL_BIRTH, v6);
+	else
+		hop_go(skb, CALL_NEW_EGRESS, v6);
 	return XDP_PASS;
 }
 
@@ -146,13 +138,13 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	blur(high, s->zero);
 	ref = tuple_find(&key, v6);
 	if (!ref)
-		return xdp_miss(skb, &p, s, v6);
+		return xdp_miss(skb, &p, s, false, v6);
 	slot = ref->slot;
 	gen = ref->gen;
 	form = ref->form;
 	f = flow_at(slot, v6);
 	if (!f || !flow_is_live(f, gen, now))
-		return xdp_miss(skb, &p, s, v6);
+		return xdp_miss(skb, &p, s, true, v6);
 	dir = form_dir(form, high);
 	/* its source is to be judged, it looks like a packet that was translated, or it keeps an endpoint
 	 * open: TC knows */

@@ -138,6 +138,8 @@ export const Call = {
   SUM: 66,
   /** the same of one that an ICMP error quotes (C: CALL_SUM_QUOTE) */
   SUM_QUOTE: 68,
+  /** egress: no flow has the packet's key; NEW to COMMIT at once (C: CALL_BIRTH) */
+  BIRTH: 90,
 } as const;
 
 export type Call = (typeof Call)[keyof typeof Call];

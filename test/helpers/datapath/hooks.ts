@@ -28,11 +28,18 @@ export function openHooks(datapath: BpfObject, way: Way): Hooks {
     programs.set(call, datapath.program(`${name}4`).fd);
     programs.set(call + 1, datapath.program(`${name}6`).fd);
   }
+  closeShortBirth(datapath);
   const fds = {
     [HookDir.INGRESS]: long.program('long_ingress').fd,
     [HookDir.EGRESS]: long.program('long_egress').fd,
   };
   return { fds: fds as Hooks['fds'], close: () => long.close() };
+}
+
+/** New flows are made by one program after the other, on every flavour (bpf/birth.h). */
+function closeShortBirth(datapath: BpfObject): void {
+  const calls = new TypedMap(datapath.map('calls').map, u32, u32);
+  for (const v6 of [0, 1]) calls.delete(Call.BIRTH + v6);
 }
 
 const LONG_WAY = [
