@@ -19,14 +19,20 @@
 
 #include "internet_sum.h"
 
+enum load_flags {
+	LOAD_BACK = 1 << 0,  /* from the other end: all to `destination`, whose ports are the flows' */
+	LOAD_MIXED = 1 << 1, /* 7 small frames, 4 medium and 1 large of 12; else as long as the given one */
+	LOAD_SCATTERED = 1 << 2, /* flows not in their order */
+};
+
 struct load_request {
-	__u32 ifindex; /* where the packets go out */
-	__u32 flows;   /* how many take turns */
-	__u32 cursor;  /* of the next flow */
+	__u32 ifindex;	   /* where the packets go out */
+	__u32 flows;	   /* how many take turns */
+	__u32 cursor;	   /* of the next flow */
+	__u32 flags;	   /* enum load_flags */
+	__u32 source;	   /* host order; of flow 0, each 50,000 flows the next one */
+	__u32 destination; /* likewise */
 	__u32 pad;
-	__u32 source; /* host order; of flow 0, each 50,000 flows the next one */
-	__u32 destination;
-	__u32 back; /* 1: from the other end: all to `destination`, whose ports are the flows' */
 	__u8 dmac[6];
 	__u8 smac[6];
 };
@@ -47,33 +53,65 @@ struct {
 
 enum { FLOWS_PER_SOURCE = 50000, FIRST_PORT = 10000, SERVER_PORT = 4000 };
 
+/* Bytes of frames without their checksum. */
+enum { FRAME_SMALL = 60, FRAME_MEDIUM = 590 };
+
+/* The next flow, and the length of its frame, 0: as it is. */
+inline_ __u32 next_flow(struct load_request *r, __u32 *length)
+{
+	__u32 flow = r->cursor++, turn;
+
+	*length = 0;
+	if (r->flags & LOAD_MIXED) {
+		turn = flow % 12;
+		*length = turn == 11 ? 0 : turn % 3 == 2 || turn == 6 ? FRAME_MEDIUM : FRAME_SMALL;
+	}
+	if (r->flags & LOAD_SCATTERED)
+		return (__u64)(flow * 0x9e3779b1) * r->flows >> 32;
+	if (r->cursor >= r->flows)
+		r->cursor = 0;
+	return flow;
+}
+
 SEC("xdp")
 int load_send(struct xdp_md *context)
 {
-	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
-	struct ethhdr *ether = data;
-	struct iphdr *ip = (void *)(ether + 1);
-	struct udphdr *udp = (void *)(ip + 1);
+	void *data, *end;
 	struct load_request *r;
-	__u32 zero = 0, flow;
+	struct ethhdr *ether;
+	struct iphdr *ip;
+	struct udphdr *udp;
+	__u32 zero = 0, flow, length, nth;
 	__be16 port;
 
 	r = bpf_map_lookup_elem(&request, &zero);
-	if (!r || (void *)(udp + 1) > end)
+	if (!r)
 		return XDP_DROP;
-	flow = r->cursor++;
-	if (r->cursor >= r->flows)
-		r->cursor = 0;
+	flow = next_flow(r, &length);
+	data = (void *)(long)context->data;
+	end = (void *)(long)context->data_end;
+	if (length && end - data > length && bpf_xdp_adjust_tail(context, (int)length - (int)(end - data)))
+		return XDP_DROP;
+	data = (void *)(long)context->data;
+	end = (void *)(long)context->data_end;
+	ether = data;
+	ip = (void *)(ether + 1);
+	udp = (void *)(ip + 1);
+	if ((void *)(udp + 1) > end)
+		return XDP_DROP;
+	nth = flow / FLOWS_PER_SOURCE;
 	__builtin_memcpy(ether->h_dest, r->dmac, ETH_ALEN);
 	__builtin_memcpy(ether->h_source, r->smac, ETH_ALEN);
 	port = bpf_htons(FIRST_PORT + flow % FLOWS_PER_SOURCE);
+	ip->tot_len = bpf_htons(end - data - ETH_HLEN);
 	ip->ttl = 64;
 	ip->check = 0;
-	ip->saddr = bpf_htonl(r->back ? r->source : r->source + flow / FLOWS_PER_SOURCE);
-	ip->daddr = bpf_htonl(r->destination);
+	ip->saddr = bpf_htonl(r->source + nth);
+	ip->daddr = bpf_htonl(r->flags & LOAD_BACK ? r->destination : r->destination + nth);
 	ip->check = fold(sum16(ip, sizeof(*ip) / 2));
-	udp->source = r->back ? bpf_htons(SERVER_PORT) : port;
-	udp->dest = r->back ? port : bpf_htons(SERVER_PORT);
+	udp->source = r->flags & LOAD_BACK ? bpf_htons(SERVER_PORT) : port;
+	udp->dest = r->flags & LOAD_BACK ? port : bpf_htons(SERVER_PORT);
+	udp->len = bpf_htons(end - data - ETH_HLEN - sizeof(*ip));
 	udp->check = 0;
 	/* the payload is zeroes */
 	udp->check =

@@ -8,10 +8,15 @@ import { Namespace, veth } from '../helpers/netns.js';
 import { ip4Bytes, macBytes } from '../helpers/packet.js';
 import type { Teardown } from '../helpers/teardown.js';
 import type { Topology } from '../helpers/topology.js';
+import { busySeconds } from './machine.js';
 
 const CLIENT = '10.0.0.2';
 const ROUTER = '198.51.100.1';
 const SERVER = '198.51.100.9';
+/** Behind the server: of flow 0. */
+const FIRST_SERVER = '198.18.0.1';
+/** enum load_flags. */
+const [BACK, MIXED, SCATTERED] = [1, 2, 4];
 
 /** What of Ethernet, IPv4 and UDP is the same in every packet; the rest load_send writes. */
 function template(bytes: number): Buffer {
@@ -30,8 +35,10 @@ export interface Load {
   /** The first of them. */
   cursor?: number;
   packets: number;
-  /** Of a frame without its checksum. */
-  bytes?: number;
+  /** Of a frame without its checksum; 'mixed': 7 of 60 bytes, 4 of 590 and 1 of 1,514 in turns. */
+  bytes?: number | 'mixed';
+  /** Flows as if at random instead of in their order. */
+  scattered?: boolean;
   /** From the sink to the sender. */
   back?: boolean;
 }
@@ -92,6 +99,7 @@ export class Lane {
       'nud',
       'permanent',
     );
+    await router.ip('route', 'add', '198.18.0.0/15', 'via', SERVER);
     return lane;
   }
 
@@ -104,27 +112,32 @@ export class Lane {
   }
 
   /** Sends, and counts what has come through. */
-  async run({ flows, cursor = 0, packets, bytes = 60, back = false }: Load): Promise<Delivery> {
+  async run(load: Load): Promise<Delivery> {
+    const { flows, cursor = 0, packets, bytes = 60, back = false, scattered = false } = load;
     const [from, near] = back ? [this.sink, 'wan0'] : [this.sender, 'lan0'];
     const request = Buffer.alloc(40);
     request.writeUInt32LE(flows, 4);
     request.writeUInt32LE(cursor, 8);
-    request.writeUInt32BE(0, 12);
-    request.writeUInt32LE(ip4Bytes(back ? SERVER : CLIENT).readUInt32BE(0), 16);
-    request.writeUInt32LE(ip4Bytes(back ? ROUTER : SERVER).readUInt32BE(0), 20);
-    request.writeUInt32LE(back ? 1 : 0, 24);
+    request.writeUInt32LE(
+      (back ? BACK : 0) | (bytes === 'mixed' ? MIXED : 0) | (scattered ? SCATTERED : 0),
+      12,
+    );
+    request.writeUInt32LE(ip4Bytes(back ? FIRST_SERVER : CLIENT).readUInt32BE(0), 16);
+    request.writeUInt32LE(ip4Bytes(back ? ROUTER : FIRST_SERVER).readUInt32BE(0), 20);
     macBytes(await this.router.mac(near)).copy(request, 28);
     macBytes(await from.mac('eth0')).copy(request, 34);
     const before = this.#received();
+    let cpuSeconds = 0;
     const seconds = withNetns(from.path, () => {
       request.writeUInt32LE(index('eth0'), 0);
       this.load.map('request').map.set(Buffer.alloc(4), request);
-      const start = performance.now();
-      const data = template(bytes);
+      const data = template(bytes === 'mixed' ? 1514 : bytes);
+      const [start, busy] = [performance.now(), busySeconds()];
       this.load.program('load_send').testRun({ data, liveFrames: true, repeat: packets });
+      cpuSeconds = busySeconds() - busy;
       return (performance.now() - start) / 1000;
     });
-    return { packets, delivered: this.#received() - before, seconds };
+    return { packets, delivered: this.#received() - before, seconds, cpuSeconds };
   }
 
   #received(): number {
@@ -139,6 +152,8 @@ export interface Delivery {
   packets: number;
   delivered: number;
   seconds: number;
+  /** That all CPUs together were busy, with whatever it was. */
+  cpuSeconds: number;
 }
 
 function index(name: string): number {

@@ -17,6 +17,20 @@ export function machineFacts(): string[] {
   ];
 }
 
+/** Units of /proc/stat in a second (USER_HZ). */
+const USER_HZ = 100;
+
+/** Seconds that the CPUs together have been busy since the machine's start, in steps of 10 ms. */
+export function busySeconds(): number {
+  const [user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]!
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number) as [number, number, number, number, number, number, number];
+  return (user + nice + system + irq + softirq) / USER_HZ;
+}
+
 function readWord(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim();

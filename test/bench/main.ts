@@ -3,21 +3,27 @@
 // rows of one table, not tables of two runs. --before measures the object files of another build beside this
 // one's.
 //
-//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--only forward|packets|memory|new|cli]
-//     [--family 4|6] [--before DIR] [--rounds N]
+//   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--family 4|6]
+//     [--only forward|flows|talks|packets|memory|new|cli] [--before DIR] [--rounds N] [--plot FILE.svg]
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
 import type { Network } from '../helpers/datapath/step.js';
+import { TARGETS } from './aims.js';
 import { type CommandCost, measureCommand } from './cli-cost.js';
-import { type ForwardingRow, LOADS, measureForwarding, ROUTER } from './forwarding.js';
+import { measureForwarding } from './forwarding.js';
 import { FullTable } from './full-table.js';
 import { machineFacts } from './machine.js';
+import { measureManyFlows } from './many-flows.js';
 import { digits, percent, table } from './markdown.js';
 import { measureMemory } from './memory-cost.js';
 import { measureNewFlows, type NewFlowRow } from './new-flow-cost.js';
 import { type CostRow, measurePackets, ROW } from './packet-cost.js';
+import { plotManyFlows, printForwarding, printManyFlows, printTalks } from './print-routers.js';
 import { summarize } from './statistics.js';
+import { measureTalks } from './talks.js';
+import { Figures, targetTable } from './targets.js';
 
 const MILLION = 1_000_000;
 const RUNS = 5;
@@ -31,6 +37,7 @@ const { values: options } = parseArgs({
     family: { type: 'string' },
     before: { type: 'string' },
     rounds: { type: 'string', default: '5' },
+    plot: { type: 'string' },
   },
 });
 
@@ -58,30 +65,6 @@ function printPackets(title: string, rows: readonly CostRow[], sizes: readonly n
     `\nParsing and looking up without "${ROW.made}", what a hook does without "${ROW.reached}". In brackets as ` +
       'multiples of parsing and one look-up, and of the same packet of a flow that is not translated.',
   );
-}
-
-/** A table for each load; the ratios are of readings of this run. */
-function printForwarding(rows: readonly ForwardingRow[], rounds: number): void {
-  for (const load of LOADS) {
-    const rate = (name: string): number | undefined =>
-      rows.find((row) => row.name === name)?.rates.get(load)?.median;
-    const ratio = (own: number, name: string): string => {
-      const other = rate(name);
-      return other === undefined ? 'not measured' : digits(own / other);
-    };
-    console.log(`\n## Packets through a router: ${load}; ${rounds} readings\n`);
-    console.log(
-      table(
-        ['million packets a second', 'delivered', ...Object.values(ROUTER).map((name) => `to ${name}`)],
-        rows.map(({ name, rates }) => {
-          const { median, spread } = rates.get(load)!;
-          const ratios = Object.values(ROUTER).map((other) => ratio(median, other));
-          return [name, `${digits(median / MILLION)} ±${percent(spread)}`, ...ratios];
-        }),
-      ),
-    );
-  }
-  for (const { name, lost } of rows) if (lost > 0) console.log(`\n${name}: ${lost} packets lost`);
 }
 
 function printMemory(flavour: string): void {
@@ -152,11 +135,16 @@ async function main(): Promise<void> {
         .join('\n')}`,
     );
     const wants = (part: string): boolean => options.only === undefined || options.only === part;
-    if (wants('forward')) {
-      const rounds = Number(options.rounds);
-      const missing = (name: string, why: string): void => console.log(`\n${name}: not measured, ${why}`);
-      printForwarding(await measureForwarding(rounds, missing), rounds);
+    const figures = new Figures();
+    const rounds = Number(options.rounds);
+    const missing = (name: string, why: string): void => console.log(`\n${name}: not measured, ${why}`);
+    if (wants('forward')) printForwarding(await measureForwarding(rounds, missing), rounds, figures);
+    if (wants('flows')) {
+      const rows = await measureManyFlows(rounds, missing);
+      printManyFlows(rows, rounds, figures);
+      if (options.plot) writeFileSync(options.plot, plotManyFlows(rows));
     }
+    if (wants('talks')) printTalks(await measureTalks(rounds, missing), rounds, figures);
     const network = await enterRouter({ teardown: (step: () => unknown) => void undo.push(step) } as never);
     for (const family of [4, 6] as const) {
       if (!wants('packets') || (options.family ?? `${family}`) !== `${family}`) continue;
@@ -166,6 +154,7 @@ async function main(): Promise<void> {
     if (wants('memory')) printMemory(flavour);
     if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour));
     if (wants('cli')) await printCli(network);
+    console.log(`\n## What is aimed at\n\n${targetTable(TARGETS, figures)}`);
   } finally {
     for (const step of undo.reverse()) await step();
   }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// What a table of a million flows costs while nothing happens to it, and what a sweep of it costs the packets.
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { measureCommand } from './cli-cost.js';
+import type { Track } from './forwarding.js';
+import { summarize } from './statistics.js';
+
+const PACKETS = 300_000;
+const AGENT_SETTLES_MS = 5000;
+const AGENT_IDLES_MS = 30_000;
+/** Of /proc/PID/stat, counted behind the command's name; USER_HZ. */
+const [USER_TICKS, SYSTEM_TICKS, TICKS_A_SECOND] = [11, 12, 100];
+
+export interface FullCosts {
+  /** Seconds of `ctnat gc`, its start included. */
+  sweepSeconds: number;
+  /** Share of the packets that did not come through while one sweep followed the other. */
+  sweepLoss: number;
+  /** Of one CPU. */
+  agentCpu: number;
+  agentMb: number;
+}
+
+/** Of a router that has the flows, and keeps them for as long as this takes. `flows`: how many. */
+export async function measureFullCosts({ lane }: Track, flows: number, rounds: number): Promise<FullCosts> {
+  const gc = lane.ctnat.argv(['gc']);
+  const seconds: number[] = [];
+  for (let i = 0; i < rounds; i++) seconds.push((await measureCommand(gc)).seconds);
+  const [alone, beside]: [number[], number[]] = [[], []];
+  const read = async (into: number[]): Promise<void> => {
+    const { delivered, seconds } = await lane.run({ flows: Math.min(1000, flows), packets: PACKETS });
+    into.push(delivered / seconds);
+  };
+  for (let i = 0; i < rounds; i++) {
+    await read(alone);
+    const sweeps = lane.router.start(['sh', '-c', 'while "$@"; do :; done', 'sh', ...gc]);
+    await sweeps.printed(/flows4/);
+    await read(beside);
+    await sweeps.stop();
+  }
+  const agent = lane.router.start(lane.ctnat.argv(['run']));
+  await sleep(AGENT_SETTLES_MS);
+  const before = cpuSeconds(agent.pid);
+  await sleep(AGENT_IDLES_MS);
+  const pid = agent.pid;
+  const agentCpu = (cpuSeconds(pid) - before) / (AGENT_IDLES_MS / 1000);
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  await agent.stop();
+  return {
+    sweepSeconds: summarize(seconds).median,
+    sweepLoss: 1 - summarize(beside).median / summarize(alone).median,
+    agentCpu,
+    agentMb: Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024,
+  };
+}
+
+function cpuSeconds(pid: number): number {
+  // the command's name, in brackets, may have spaces
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  return (Number(fields[USER_TICKS]) + Number(fields[SYSTEM_TICKS])) / TICKS_A_SECOND;
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// The kinds of router that are compared: how each is set up, and how it forgets its flows.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Ctnat } from '../helpers/ctnat.js';
+import type { Namespace } from '../helpers/netns.js';
+
+export const ROUTER = {
+  plain: 'plain forwarding',
+  nftables: 'nftables masquerade',
+  iptables: 'iptables masquerade',
+  tc: 'ctnat TC',
+  redirect: 'ctnat TC with redirect',
+  xdp: 'ctnat XDP',
+  bare: 'bare XDP forwarder',
+} as const;
+
+export type RouterName = (typeof ROUTER)[keyof typeof ROUTER];
+
+/** Whose commands set it up: a router in a namespace, with lan0 inside and wan0 outside. */
+export interface Routed {
+  readonly router: Namespace;
+  readonly ctnat: Ctnat;
+  /** Puts a program of bpf/test/load.bpf.c on both interfaces; undefined: this one has none to put. */
+  readonly attach?: (program: string) => void;
+}
+
+export interface Room {
+  /** Flows that the table has room for. */
+  flows: number;
+  /** Of UDP flows, answered or not. */
+  timeoutSeconds: number;
+}
+
+export interface RouterKind {
+  name: RouterName;
+  /** `room`: left out, as it is by default. */
+  set: (routed: Routed, room?: Room) => Promise<void>;
+  /** Ends all flows; undefined: it has none. */
+  forget?: (routed: Routed) => Promise<unknown>;
+  /** What lists all flows on stdout. */
+  list?: (routed: Routed) => readonly string[];
+}
+
+const NFTABLES = `table ip nat {
+  chain postrouting { type nat hook postrouting priority 100; oifname "wan0" masquerade; }
+}`;
+const IPTABLES = ['iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'wan0', '-j', 'MASQUERADE'];
+const CONNTRACK = ['net.netfilter.nf_conntrack_udp_timeout', 'net.netfilter.nf_conntrack_udp_timeout_stream'];
+
+async function keepLong({ router }: Routed, room?: Room): Promise<void> {
+  if (room) await router.sysctl(Object.fromEntries(CONNTRACK.map((name) => [name, room.timeoutSeconds])));
+}
+
+const netfilter = {
+  forget: ({ router }: Routed) => router.run(['conntrack', '-F'], { mayFail: true }),
+  list: ({ router }: Routed) => router.argv(['conntrack', '-L']),
+};
+
+function ctnat(mode: string, redirect = false): Omit<RouterKind, 'name'> {
+  return {
+    set: async ({ ctnat }, room) => {
+      const file = join('/tmp', `ctn${process.pid}-bench-router.json`);
+      const shared = { mode, ...(redirect && { redirect }) };
+      const config = {
+        interfaces: [
+          { name: 'lan0', ...shared },
+          { name: 'wan0', masquerade: 4, ...shared },
+        ],
+        ...(room && {
+          tables: { flows: room.flows },
+          timeouts: { udp: { timeout: `${room.timeoutSeconds}s`, stream: `${room.timeoutSeconds}s` } },
+        }),
+      };
+      writeFileSync(file, JSON.stringify(config));
+      await ctnat.run(['apply', file], { limitMs: 180_000 });
+    },
+    forget: ({ ctnat }) => ctnat.run(['bpf', 'ct', 'flush', 'global']),
+    list: ({ ctnat }) => ctnat.argv(['bpf', 'ct', 'list', 'global']),
+  };
+}
+
+export const ROUTERS: readonly RouterKind[] = [
+  { name: ROUTER.plain, set: async () => {} },
+  {
+    name: ROUTER.nftables,
+    set: async (routed, room) => {
+      await routed.router.run(['nft', '-f', '-'], { input: NFTABLES });
+      await keepLong(routed, room);
+    },
+    ...netfilter,
+  },
+  {
+    name: ROUTER.iptables,
+    set: async (routed, room) => {
+      await routed.router.run(IPTABLES);
+      await keepLong(routed, room);
+    },
+    ...netfilter,
+  },
+  { name: ROUTER.tc, ...ctnat('tc') },
+  { name: ROUTER.redirect, ...ctnat('tc', true) },
+  { name: ROUTER.xdp, ...ctnat('xdp') },
+  {
+    name: ROUTER.bare,
+    set: async (routed) => {
+      if (!routed.attach) throw new Error('what it forwards past the stack has no checksum yet');
+      routed.attach('load_bare');
+    },
+  },
+];
