@@ -168,6 +168,15 @@ inline_ void hop_go(struct __sk_buff *skb, enum call call, const bool v6)
 }
 
 /*
+ * Why hop_go() came back. A packet has 33 tail calls; one that waits, by trying again, for another CPU with
+ * the same flow uses them up when that one is held up meanwhile. Otherwise a program is missing.
+ */
+inline_ enum reason hop_failed(const struct __sk_buff *skb)
+{
+	return skb->cb[0] >> 8 & 0xff ? REASON_DROP_RACE : REASON_DROP_INTERNAL;
+}
+
+/*
  * The packet is done with, and has begun or changed the flow: EVENT tells so, counts the reason and ends the
  * packet. A new flow is published by EVENT.
  */

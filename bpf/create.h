@@ -195,7 +195,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 		       : at == HOOK_INGRESS			  ? CALL_CLAIM_INGRESS
 								  : CALL_CLAIM_EGRESS,
 		       v6);
-		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
+		return create_fail(skb, f, at, hop_failed(skb));
 	}
 	return create_plain(skb, f, &p, slot, s, at, v6);
 unused:

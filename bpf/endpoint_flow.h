@@ -276,14 +276,14 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	plan_blur(&plan, s->zero);
 	if (!iface_is_eim(iface, p.proto) || (plan.type != NAT_MASQUERADE && plan.type != NAT_SNAT)) {
 		hop_go(skb, CALL_CLAIM_EGRESS, v6);
-		return create_fail(skb, f, HOOK_EGRESS, REASON_DROP_INTERNAL);
+		return create_fail(skb, f, HOOK_EGRESS, hop_failed(skb));
 	}
 	inside_key(&key, &p, plan.reply.daddr, v6);
 	if (!tuple_find(&key, v6))
 		return endpoint_begin(skb, f, &p, &plan, slot, ifindex, HOOK_EGRESS, v6);
 	plan_save(f, &plan, v6);
 	hop_go(skb, CALL_ENDPOINT_JOIN, v6);
-	return create_fail(skb, f, HOOK_EGRESS, REASON_DROP_INTERNAL);
+	return create_fail(skb, f, HOOK_EGRESS, hop_failed(skb));
 }
 
 /* The new flow's source has an endpoint, at the address that the plan in the slot says. */

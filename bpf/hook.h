@@ -145,7 +145,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		/* born where the outgoing interface was not known: its source is to be judged here */
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
 		hop_go(skb, CALL_NEW_EGRESS, v6);
-		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+		return verdict_drop(skb, at, hop_failed(skb));
 	}
 	if (unlikely(stage == STAGE_DONE)) {
 		if (seen) {
@@ -202,7 +202,7 @@ miss:
 		return verdict_drop(skb, at, REASON_DROP_ZONE);
 	hop_begin(skb, l2, (local ? HOP_LOCAL : 0) | (upper ? HOP_UPPER : 0), again);
 	hop_go(skb, at == HOOK_INGRESS ? CALL_NEW_INGRESS : CALL_NEW_EGRESS, v6);
-	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	return verdict_drop(skb, at, hop_failed(skb));
 }
 
 /* Whether the hook's interface limits what SYNs announce (mss.h). */

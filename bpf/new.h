@@ -105,7 +105,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	skb->cb[0] |= (flags | (at == HOOK_INGRESS ? HOP_AT_INGRESS : 0) | (judge ? HOP_JUDGE : 0)) << 16;
 	skb->cb[1] = index == RULE_NONE ? 0 : index + 1;
 	hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);
-	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	return verdict_drop(skb, at, hop_failed(skb));
 again:
 	if (hop_retry(skb, RACE_RETRIES))
 		hop_go(skb, call_again(at, local), v6);
