@@ -122,6 +122,7 @@ t.test('what begins a flow, and with which tags', async (t) => {
 t.test('an association, and what does not belong to it', async (t) => {
   const answers = await driver.ask([
     begin(0, 70, 'INIT'),
+    original(9, 70, 'INIT'),
     original(0, 70, 'INIT'),
     reply(1, 50, 'INIT ACK'),
     reply(70, 50, 'INIT ACK'),
@@ -138,6 +139,7 @@ t.test('an association, and what does not belong to it', async (t) => {
     answers.map((answer) => answer.split(' ').slice(0, 2).map(Number)),
     [
       [1, 0], // begun: CLOSED; its tag of the original direction is not known yet
+      [INVALID, 1], // an INIT has no tag (RFC 9260 section 8.5.1)
       [IGNORE, 1],
       [INVALID, 1],
       [ACCEPT, 2],
