@@ -176,6 +176,16 @@ inline_ enum reason hop_failed(const struct __sk_buff *skb)
 	return skb->cb[0] >> 8 & 0xff ? REASON_DROP_RACE : REASON_DROP_INTERNAL;
 }
 
+/* On to a program for which the packet is done with. */
+inline_ void hop_done(struct __sk_buff *skb, enum call call, enum event_type type, __u32 slot, __u16 gen,
+		      enum reason reason, enum hook_dir at, const bool v6)
+{
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | type << 16;
+	skb->cb[3] = reason | at << 8;
+	hop_go(skb, call, v6);
+}
+
 /*
  * The packet is done with, and has begun or changed the flow: EVENT tells so, counts the reason and ends the
  * packet. A new flow is published by EVENT.
@@ -183,20 +193,14 @@ inline_ enum reason hop_failed(const struct __sk_buff *skb)
 inline_ void hop_event(struct __sk_buff *skb, enum event_type type, __u32 slot, __u16 gen, enum reason reason,
 		       enum hook_dir at, const bool v6)
 {
-	skb->cb[1] = slot;
-	skb->cb[2] = gen | type << 16;
-	skb->cb[3] = reason | at << 8;
-	hop_go(skb, CALL_EVENT, v6);
+	hop_done(skb, CALL_EVENT, type, slot, gen, reason, at, v6);
 }
 
 /* The same of a packet that keeps its flow's endpoint open; without an event where `type` is EVENT_NEW. */
 inline_ void hop_touch(struct __sk_buff *skb, enum event_type type, __u32 slot, __u16 gen, enum reason reason,
 		       enum hook_dir at, const bool v6)
 {
-	skb->cb[1] = slot;
-	skb->cb[2] = gen | type << 16;
-	skb->cb[3] = reason | at << 8;
-	hop_go(skb, CALL_ENDPOINT_TOUCH, v6);
+	hop_done(skb, CALL_ENDPOINT_TOUCH, type, slot, gen, reason, at, v6);
 }
 
 /* For SUM, in skb->cb[3]: EVENT is next. */
