@@ -97,9 +97,10 @@ async function race(
     .reduce((a, b) => a + b);
   const seen = counts(datapath).map(([name, packets]) => [name, packets - (before.get(name) ?? 0)] as const);
   // Where the winner's processor is taken away in the middle (a test run may be preempted, a virtual machine may lose
-  // its turn) the loser has tried all that it may before the winner goes on.
+  // its turn) the loser has tried all that it may before the winner goes on. With endpoint-independent mappings it has
+  // four tries, each of five tail calls; without them there are more, and none was ever lost.
   const lost = seen.find(([name]) => name === 'drop_race')?.[1] ?? 0;
-  t.ok(lost <= sent / 1000, `${lost} packets were lost to a race`);
+  t.ok(lost <= (setup.eim ? sent / 1000 : 0), `${lost} packets were lost to a race`);
   t.same(
     seen.filter(([name, packets]) => packets > 0 && name !== 'drop_race'),
     [['forwarded', sent - lost]],
