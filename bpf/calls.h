@@ -47,7 +47,8 @@ enum call {
 	CALL_PICK = 64,	     /* the port that was asked for is taken: one that the port map takes for free */
 	CALL_SUM = 66,	     /* an SCTP packet whose port was changed: its sum; its last program but EVENT */
 	CALL_SUM_QUOTE = 68, /* the same of one that an ICMP error quotes */
-	CALL_BIRTH = 90,     /* egress: no flow has the packet's key; NEW to COMMIT at once */
+	CALL_LIMIT = 70, /* whether the subscriber may begin one more translated flow; then on from CREATE */
+	CALL_BIRTH = 90, /* egress: no flow has the packet's key; NEW to COMMIT at once */
 };
 
 enum hop_flags {
@@ -70,8 +71,9 @@ struct hop {
 	__u32 attempt; /* which of a pool's entries is asked (14 bits), how many may be (14), how many were
 			  (4); where no rule speaks at ingress: HOP_ENDPOINT */
 	__u32 slot;    /* 1 + slot claimed already */
-	__u32 tries;   /* low half: of the port search so far. High half: high half of the slot that REAP is
-			  for. In a hook the whole word: the TCP options' highest SACK edge */
+	__u32 tries; /* low half: of the port search so far, before it enum hop_limit. High half: high half of
+			the slot that REAP is for. In a hook the whole word: the TCP options' highest SACK
+			edge */
 };
 
 /* The flow comes in by an endpoint-independent mapping. As an attempt it says that no other may follow. */
@@ -133,6 +135,12 @@ inline_ bool hop_next_attempt(struct __sk_buff *skb)
 	skb->cb[2] = attempt | most << HOP_ATTEMPT_BITS | (tried + 1) << 2 * HOP_ATTEMPT_BITS;
 	return true;
 }
+
+/* What LIMIT has done for the packet. */
+enum hop_limit {
+	HOP_RATED = 1 << 0,   /* it is not too early; its first slot has become an endpoint's since */
+	HOP_LIMITED = 1 << 1, /* the flow in its slot may be looked for a mapping */
+};
 
 enum { HOP_KEPT_MASK = 0xff08ff00 }; /* retries, and what the TCP options said */
 

@@ -94,7 +94,7 @@ inline_ bool middle_key(union tuple_key *key, const struct packet *p, const stru
 inline_ void plan_save(struct flow *f, const struct plan *plan, const bool v6)
 {
 	flow_set_tuple(f, CT_DIR_REPLY, &plan->reply, v6);
-	f->nat = plan->type;
+	f->nat = (f->nat & ~NAT_TYPE_MASK) | plan->type;
 	f->rule = plan->rule;
 	f->bytes[CT_DIR_REPLY] = plan->port_min | (__u64)plan->port_max << 16 | (__u64)plan->keep_first << 32;
 }
@@ -177,6 +177,8 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 		return create_join(skb, f, at, v6);
 	}
 	port_taken(&plan->reply, p->proto, flow_zone(f, CT_DIR_REPLY), v6);
+	if (unlikely(f->nat & ~NAT_TYPE_MASK))
+		subscriber_take(f, v6);
 finish:
 	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }

@@ -190,6 +190,8 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 		return create_fail(skb, f, at, REASON_DROP_INVALID);
 	if (flow_has_plan(skb, f)) {
 		skb->cb[3] = slot + 1;
+		if (at == HOOK_EGRESS && unlikely(s->flags & SETTING_LIMITS))
+			hop_go(skb, CALL_LIMIT, v6);
 		hop_go(skb,
 		       endpoint_is_asked_for(skb, s, ifindex, at) ? call_endpoint(at)
 		       : at == HOOK_INGRESS			  ? CALL_CLAIM_INGRESS

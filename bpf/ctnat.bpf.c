@@ -13,6 +13,7 @@
 #include "hook.h"
 #include "icmp_error.h"
 #include "judge.h"
+#include "limit.h"
 #include "mss.h"
 #include "new.h"
 #include "pick.h"
@@ -108,6 +109,10 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_search##suffix(struct __sk_buff *skb)                                             \
 	{                                                                                                    \
 		return search_flow(skb, v6);                                                                 \
+	}                                                                                                    \
+	SEC("tc") int call_limit##suffix(struct __sk_buff *skb)                                              \
+	{                                                                                                    \
+		return limit_flow(skb, v6);                                                                  \
 	}                                                                                                    \
 	SEC("tc") int call_pick##suffix(struct __sk_buff *skb)                                               \
 	{                                                                                                    \

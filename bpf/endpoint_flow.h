@@ -13,12 +13,16 @@
  * flow past its deadline, which is ended; the same flow, begun on another CPU, which is joined; or a flow
  * that no endpoint knows (of the host's own, or from before the mapping was asked for): then this one flow
  * gets a port like any other's (CLAIM).
+ *
+ * Where subscribers are limited, LIMIT has seen to the rate of flows before; that of ports is looked at where
+ * a mapping or such a flow begins, and OPEN counts the endpoint, which has the port, instead of its flows.
  */
 #ifndef CTNAT_ENDPOINT_FLOW_H
 #define CTNAT_ENDPOINT_FLOW_H
 
 #include "claim.h"
 #include "endpoint.h"
+#include "limit.h"
 
 /* What was found has just changed: looks once more. The slot stays. */
 inline_ int endpoint_again(struct __sk_buff *skb, struct flow *f, const enum hook_dir at, const bool v6)
@@ -98,11 +102,13 @@ inline_ int endpoint_open(struct __sk_buff *skb, const bool v6)
 	} else {
 		nat_retries_count(hop_tries(skb), false);
 		counter_add(COUNTER_ENDPOINTS_OPENED, 1);
+		if (unlikely(f->nat & ~NAT_TYPE_MASK))
+			subscriber_take(f, v6);
 		slot_publish(f);
 	}
 	skb->cb[0] &= ~0xff00; /* its search for a slot begins anew, without the port's retries */
 	skb->cb[3] = 0;
-	skb->cb[4] = 0;
+	skb->cb[4] = HOP_RATED;
 	hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);
 	return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 }
@@ -149,6 +155,8 @@ inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct p
 		return create_join(skb, f, at, v6);
 	if (at == HOOK_INGRESS)
 		return create_fail(skb, f, at, REASON_DROP_CLASH);
+	if (unlikely(limit_is_reached(f, v6)))
+		return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, at, v6);
 	hop_go(skb, CALL_CLAIM_EGRESS, v6);
 	return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 }
@@ -258,6 +266,7 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	struct packet p;
 	struct plan plan;
 	int verdict;
+	bool maps;
 
 	if (!f || !s || !iface)
 		return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);
@@ -274,15 +283,20 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	if (reason)
 		return create_fail(skb, f, HOOK_EGRESS, reason);
 	plan_blur(&plan, s->zero);
-	if (!iface_is_eim(iface, p.proto) || (plan.type != NAT_MASQUERADE && plan.type != NAT_SNAT)) {
-		hop_go(skb, CALL_CLAIM_EGRESS, v6);
-		return create_fail(skb, f, HOOK_EGRESS, hop_failed(skb));
-	}
+	maps = iface_is_eim(iface, p.proto) && (plan.type == NAT_MASQUERADE || plan.type == NAT_SNAT);
+	blur(maps, s->zero);
+	maps &= 1;
 	inside_key(&key, &p, plan.reply.daddr, v6);
-	if (!tuple_find(&key, v6))
+	if (maps && tuple_find(&key, v6)) {
+		plan_save(f, &plan, v6);
+		hop_go(skb, CALL_ENDPOINT_JOIN, v6);
+	} else if (unlikely(limit_is_reached(f, v6))) {
+		return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, HOOK_EGRESS, v6);
+	} else if (maps) {
 		return endpoint_begin(skb, f, &p, &plan, slot, ifindex, HOOK_EGRESS, v6);
-	plan_save(f, &plan, v6);
-	hop_go(skb, CALL_ENDPOINT_JOIN, v6);
+	} else {
+		hop_go(skb, CALL_CLAIM_EGRESS, v6);
+	}
 	return create_fail(skb, f, HOOK_EGRESS, hop_failed(skb));
 }
 
@@ -307,7 +321,7 @@ inline_ int endpoint_join(struct __sk_buff *skb, const bool v6)
 	}
 	plan_drop(f);
 	flow_tuple(f, CT_DIR_REPLY, &plan.reply, v6);
-	plan.type = f->nat;
+	plan.type = f->nat & NAT_TYPE_MASK;
 	plan.rule = f->rule;
 	ends.source = endpoint_take_inside(&p, &plan, &found, v6);
 	if (!ends.source)

@@ -180,7 +180,7 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 	f->zone = 0;
 	flow_tuple(e, CT_DIR_ORIGINAL, &inside, v6);
 	plan_plain(&plan, &p, v6);
-	plan.type = e->nat;
+	plan.type = e->nat & NAT_TYPE_MASK;
 	plan.rule = e->rule;
 	address_copy(plan.reply.saddr, inside.saddr, v6);
 	plan.reply.sport = inside.sport;
@@ -188,12 +188,20 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 		iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 		if (!iface)
 			goto gone;
+		f->ifindex = ifindex;
+		if (unlikely(s->flags & SETTING_LIMITS) && !(hop_tries(skb) & HOP_LIMITED)) {
+			endpoint_put(e);
+			hop_go(skb, CALL_LIMIT, v6);
+			return create_fail(skb, f, HOOK_INGRESS, REASON_DROP_INTERNAL);
+		}
 		address_copy(plan.reply.daddr, p.tuple.daddr, v6);
 		ends.source = endpoint_take_inside(&p, &plan, &found, v6);
 		if (!ends.source) {
 			endpoint_put(e);
 			if (found)
 				return endpoint_again(skb, f, HOOK_INGRESS, v6);
+			if (unlikely(limit_is_reached(f, v6)))
+				return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, HOOK_INGRESS, v6);
 			plan_iface_ports(&p, iface, 0, &port_min, &port_max, v6);
 			plan_ports(&plan, &p, port_min, port_max);
 			plan_blur(&plan, s->zero);

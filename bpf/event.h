@@ -190,8 +190,11 @@ inline_ void event_tell_drop(struct __sk_buff *skb, const bool v6)
 /* DROP. */
 inline_ int event_drop(struct __sk_buff *skb, const bool v6)
 {
+	__u32 reason = skb->cb[1] & 0xff;
+
 	event_tell_drop(skb, v6);
-	if ((skb->cb[1] & 0xff) == REASON_DROP_NO_PORT)
+	if (reason == REASON_DROP_NO_PORT || reason == REASON_DROP_LIMIT_PORTS ||
+	    reason == REASON_DROP_LIMIT_RATE)
 		hop_go(skb, CALL_REFUSE, v6); /* its sender is told as well */
 	return VERDICT_DROP;
 }

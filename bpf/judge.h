@@ -110,7 +110,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	barrier_compiler();
 	port_taken(&reply, p.proto, flow_zone(f, CT_DIR_REPLY), v6);
 	if (translated) {
-		f->nat = old->nat;
+		f->nat = (f->nat & ~NAT_TYPE_MASK) | (old->nat & NAT_TYPE_MASK);
 		f->rule = old->rule;
 		if (source) {
 			high = tuple_key(&key, &p.tuple, p.proto, kind_key_flags(p.kind) | KEY_MIDDLE,
@@ -126,6 +126,8 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	tuple_replace(&key, &ref, v6);
 	/* the keys are the successor's: nothing but the slot is left to tear down */
 	slot_abandon(old);
+	if (unlikely(f->nat & ~NAT_TYPE_MASK))
+		subscriber_take(f, v6);
 	slot_publish(f);
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, HOOK_EGRESS);
 	if (translate(skb, &p, f, ref.gen, CT_DIR_ORIGINAL, HOOK_EGRESS, v6))

@@ -15,6 +15,7 @@ enum {
 	IFACES_MAX = 1024,
 	EXEMPT_MAX = 1024,
 	LABELS_MAX = 65536,
+	SUBSCRIBERS_MAX = 65536,
 };
 
 /* Flows, by slot. The loader adds BPF_F_MMAPABLE where the kernel has it (5.5). */
@@ -258,6 +259,18 @@ struct {
 	__type(value, struct refusal);
 } refusals SEC(".maps");
 
+/*
+ * What each subscriber has (bpf/limit.h). Not an LRU: what that evicts would be forgotten while its flows go
+ * on. Userspace takes those away that have no flow and have rested.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SUBSCRIBERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct subscriber_key);
+	__type(value, struct subscriber);
+} subscribers SEC(".maps");
+
 /* How many ICMP errors this CPU has sent in this tick. */
 struct refuse_allowance {
 	__u32 tick;
@@ -344,7 +357,7 @@ struct {
 /* Programs that others go on to by tail call; the loader fills it, by enum call in calls.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 96);
+	__uint(max_entries, 128);
 	__type(key, __u32);
 	__type(value, __u32);
 } calls SEC(".maps");

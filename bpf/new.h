@@ -94,6 +94,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		}
 		goto again;
 	}
+	skb->cb[4] = 0;
 	if (at == HOOK_INGRESS && index == RULE_NONE) {
 		if (s->flags & SETTING_EIM) {
 			hop_go(skb, CALL_ENDPOINT_FIND, v6);

@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "metrics.h"
 #include "port_map.h"
+#include "subscriber.h"
 #include "tuple.h"
 #include "zone.h"
 
@@ -189,6 +190,8 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 	tuple_key(&key, &original, f->proto, key_flags | (f->flags & FLOW_LOCAL_KEY ? KEY_LOCAL : 0),
 		  flow_zone(f, CT_DIR_ORIGINAL), v6);
 	tuple_release(&key, v6);
+	if (unlikely(f->nat & ~NAT_TYPE_MASK))
+		subscriber_give(f, v6);
 	if (f->nat != NAT_NONE || f->flags & FLOW_ZONE_MASK) {
 		tuple_key(&key, &reply, f->proto, key_flags, flow_zone(f, CT_DIR_REPLY), v6);
 		tuple_release(&key, v6);

@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 6, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 7, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -106,6 +106,18 @@ enum nat_type {
 	NAT_DNAT,
 	NAT_REDIRECT,
 	NAT_NETMAP,
+};
+
+/*
+ * flow.nat holds the type in its low bits. Above them stands how much of the source's address is the
+ * subscriber that the flow is counted for (bpf/limit.h), 0: it is not counted. 1 to 30: an IPv6 prefix of 35
+ * to 64 bits.
+ */
+enum nat_limit {
+	NAT_TYPE_MASK = 7,
+	NAT_LIMIT_SHIFT = 3,
+	NAT_LIMIT_64 = 30,
+	NAT_LIMIT_ADDRESS = 31, /* all of it */
 };
 
 /* Mapping behaviour (RFC 4787 section 4.1): address-and-port-dependent or endpoint-independent. */
@@ -262,7 +274,7 @@ struct flow {
 	__u16 status; /* enum ct_status */
 	__u8 proto;
 	__u8 state; /* enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type */
-	__u8 nat;   /* enum nat_type */
+	__u8 nat;   /* enum nat_type and enum nat_limit */
 	__u8 flags; /* enum flow_flags */
 	__u16 zone; /* of both tuples, or of the one that the flags leave it to */
 	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
@@ -336,6 +348,8 @@ enum reason {
 	REASON_DROP_ZONE,	 /* from one zone into another, or routed out of its flow's */
 	REASON_DROP_FILTERED, /* from outside to an endpoint-independent mapping whose filter lets nobody in
 				 from there */
+	REASON_DROP_LIMIT_PORTS, /* the subscriber has as many translated flows as it may have */
+	REASON_DROP_LIMIT_RATE,	 /* the subscriber begins translated flows faster than it may */
 	REASON_COUNT = 128,
 };
 
@@ -372,6 +386,7 @@ enum counter {
 	COUNTER_ENDPOINTS_OPENED,  /* endpoint-independent mappings made */
 	COUNTER_ENDPOINTS_CLOSED,  /* and ended */
 	COUNTER_ENDPOINT_ADMITTED, /* flows begun from outside by a mapping's filter */
+	COUNTER_UNLIMITED,	   /* begun without being counted: no more subscribers could be told apart */
 	COUNTER_COUNT = 16,
 };
 
@@ -411,6 +426,32 @@ struct iface {
 	char name[16];
 	__u16 mss; /* greatest that a SYN may announce here, host order; 0: any; MSS_OF_PATH */
 	__u16 mtu; /* of the interface, 65535 at most; 0: not known */
+	/* what one subscriber may have, behind this interface */
+	__u32 limit_ports;  /* translated flows, or endpoint-independent mappings; 0: any number */
+	__u32 limit_rate;   /* new ones a tick, in units of 2^-LIMIT_TOKEN_SHIFT; 0: any number */
+	__u16 limit_burst;  /* new ones at once */
+	__u16 limit_prefix; /* enum nat_limit for IPv6 sources; 0: the interface has no limits */
+};
+
+enum { LIMIT_TOKEN_SHIFT = 16 };
+
+/* Who is limited: the inside address, or its IPv6 prefix, behind one outgoing interface. */
+struct subscriber_key {
+	__be32 addr[4]; /* IPv4: word 0 */
+	__u32 ifindex;
+	__u16 zone;  /* of its packets */
+	__u8 family; /* 4 or 6 */
+	__u8 prefix; /* enum nat_limit */
+};
+
+struct subscriber {
+	__u32 flows;  /* translated flows and mappings that are counted; signed: below 0 after some were taken
+			 off twice */
+	__u32 tokens; /* new flows that it may begin now, in units of 2^-LIMIT_TOKEN_SHIFT */
+	__u32 tick;   /* of its last new flow; tokens are of this time */
+	__u32 pad;
+	__u64 refused_ports; /* packets that would have begun one */
+	__u64 refused_rate;
 };
 
 enum { MSS_OF_PATH = 0xffff }; /* what the path's MTU leaves room for */
@@ -503,8 +544,9 @@ enum settings_flags {
 	SETTING_TCP_LOOSE = 1 << 0,   /* a connection may be picked up in the middle */
 	SETTING_TCP_LIBERAL = 1 << 1, /* sequence numbers out of window are let through */
 	SETTING_TCP_IGNORE_INVALID_RST = 1 << 2,
-	SETTING_EIM = 1 << 3,	/* an interface has endpoint-independent mappings */
-	SETTING_ZONES = 1 << 4, /* an interface has a zone */
+	SETTING_EIM = 1 << 3,	 /* an interface has endpoint-independent mappings */
+	SETTING_ZONES = 1 << 4,	 /* an interface has a zone */
+	SETTING_LIMITS = 1 << 5, /* an interface limits its subscribers */
 };
 
 /* What is told to those who listen. */
@@ -549,7 +591,7 @@ struct event {
 	__u16 status; /* enum ct_status */
 	__u8 proto;
 	__u8 state; /* as in struct flow; EVENT_DROP: the ICMP type */
-	__u8 nat;   /* enum nat_type */
+	__u8 nat;   /* as in struct flow */
 	__u8 flags; /* enum flow_flags */
 	__u16 zone;
 	__u16 rule;

@@ -8,6 +8,7 @@
 #include "birth.h"
 #include "claim.h"
 #include "event.h"
+#include "limit.h"
 #include "pick.h"
 #include "reap.h"
 #include "xdp_hook.h"
@@ -38,6 +39,7 @@ int ct_xdp(struct xdp_md *context)
 	CALL(new_ingress, suffix, xdp_new)                                                                   \
 	CALL(new_egress, suffix, new_flow, HOOK_EGRESS)                                                      \
 	CALL(create_egress, suffix, create_flow, HOOK_EGRESS)                                                \
+	CALL(limit, suffix, limit_flow)                                                                      \
 	CALL(claim_egress, suffix, claim_flow, HOOK_EGRESS)                                                  \
 	CALL(pick, suffix, pick_flow)                                                                        \
 	CALL(search, suffix, search_flow)                                                                    \

@@ -10,6 +10,7 @@ import { DEFAULT_GC } from './defaults.js';
 import { clearDeadPlaces } from './events/places.js';
 import type { SweptMap } from './product.js';
 import { runSteps } from './steps.js';
+import { SubscriberRepair } from './subscriber-check.js';
 import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
 import { Sweeper } from './sweeper.js';
 import { type TablePressure, tablePressure } from './table-pressure.js';
@@ -24,6 +25,7 @@ export class AgentSweep {
   #bounds: SweepBounds = DEFAULT_GC;
   #intervalMs: number = DEFAULT_GC.minIntervalMs;
   readonly #repair = new TableRepair();
+  readonly #subscribers = new SubscriberRepair();
   #pressure: TablePressure | undefined;
   #repairAt = performance.now() + REPAIR_INTERVAL_MS;
   /** Ends the pause that goes on. */
@@ -90,6 +92,8 @@ export class AgentSweep {
 
   async #repairTables(datapath: Datapath): Promise<void> {
     const repaired = await runSteps(this.#repair.steps(datapath));
+    const counts = await runSteps(this.#subscribers.steps(datapath));
+    if (counts > 0) this.#log.warn({ counts }, 'put right what subscribers are counted to have');
     this.#repairAt = performance.now() + REPAIR_INTERVAL_MS;
     if (repaired.keys + repaired.flows > 0) this.#log.warn(repaired, 'repaired half pairs');
   }

@@ -16,6 +16,7 @@ import {
   type MappingMode,
   type Masquerade,
 } from './interface-config.js';
+import { limitEntry } from './limits.js';
 import type { NatRule } from './nat-rule.js';
 import { MAX_PORT_RANGES } from './port-range.js';
 import { addressWords } from './words.js';
@@ -55,6 +56,7 @@ export function ifaceEntry(
     name: config.name,
     mss: config.mss === 'pmtu' ? MSS_OF_PATH : (config.mss ?? 0),
     mtu: Math.min(mtu, 0xffff),
+    ...limitEntry(config.limits),
   };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** How one network interface is attached. */
 import { quoted } from './errors.js';
+import type { Limits } from './limits.js';
 import type { PortRange } from './port-range.js';
 
 export const ATTACH_MODES = ['auto', 'tc', 'xdp'] as const;
@@ -46,6 +47,8 @@ export interface InterfaceOptions {
   readonly redirect?: boolean;
   /** Of what comes in by it: the same addresses in another zone are another flow. Absent: 0. */
   readonly zone?: number;
+  /** Of each subscriber whose flows leave translated by it. */
+  readonly limits?: Limits;
 }
 
 /** See InterfaceOptions.mss. */

@@ -5,7 +5,7 @@ import type { InterfaceStatus } from './product.js';
 import type { Attachment } from './state.js';
 
 export function interfaceStatus(
-  { name, ifindex, masquerade, mapping, filtering, mss, zone, xdp, redirects, why }: Attachment,
+  { name, ifindex, masquerade, mapping, filtering, mss, zone, limits, xdp, redirects, why }: Attachment,
   hooks: readonly AttachedHook[],
 ): InterfaceStatus {
   return {
@@ -20,5 +20,6 @@ export function interfaceStatus(
     mss: mss ?? null,
     redirect: redirects ?? false,
     zone: zone ?? 0,
+    limits: limits ?? null,
   };
 }

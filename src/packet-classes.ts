@@ -23,6 +23,8 @@ const CLASS_OF_REASON: Readonly<Record<ReasonName, PacketClass | 'flow'>> = {
   DROP_REWRITE: 'flow',
   DEFERRED: 'NEW',
   DROP_NO_PORT: 'NEW',
+  DROP_LIMIT_PORTS: 'NEW',
+  DROP_LIMIT_RATE: 'NEW',
   DROP_NO_ADDRESS: 'NEW',
   DROP_TABLE_FULL: 'NEW',
   DROP_TUPLE_MAP: 'NEW',

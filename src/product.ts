@@ -19,9 +19,11 @@ import type {
   MssLimit,
 } from './interface-config.js';
 import type { MissingFeature } from './kernel-support.js';
+import type { Limits } from './limits.js';
 import type { Mapping } from './mapping.js';
 import type { NatRule } from './nat-rule.js';
 import type { Refusal } from './refusals.js';
+import type { LimitedSubscriber } from './subscribers.js';
 import type { TimeoutChange } from './timeout-change.js';
 import type { Timeouts } from './timeouts.js';
 
@@ -54,6 +56,8 @@ export interface InterfaceStatus {
   readonly redirect: boolean;
   /** 0: that of interfaces without one. */
   readonly zone: number;
+  /** Of each subscriber whose flows leave translated by it; null: none. */
+  readonly limits: Limits | null;
 }
 
 export interface MapStatus {
@@ -97,6 +101,8 @@ export interface Status {
   readonly timeouts: Timeouts;
   /** For which outside addresses and other sides flows were refused for want of a port. */
   readonly refusals: readonly Refusal[];
+  /** Subscribers that stand at a limit, or were refused something by one. */
+  readonly limited: readonly LimitedSubscriber[];
   /** Kernel features by name: what is used instead of them stands in the value where there is a choice. */
   readonly features: Readonly<Record<string, boolean | number | string>>;
   /** Those of the features that this kernel lacks and ctnat would use, with what it does instead. */

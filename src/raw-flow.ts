@@ -14,6 +14,7 @@ import {
   FLOW6,
   FlowFlags,
   FlowLock,
+  NatLimit,
   TUPLE4,
   TUPLE6,
 } from './generated/layouts.gen.js';
@@ -169,7 +170,12 @@ export class RawFlow {
 
   /** enum nat_type. */
   get nat(): number {
-    return this.bytes[HEAD.nat]!;
+    return this.bytes[HEAD.nat]! & NatLimit.TYPE_MASK;
+  }
+
+  /** How much of its source is the subscriber that it is counted for (enum nat_limit); 0: it is not counted. */
+  get limit(): number {
+    return this.bytes[HEAD.nat]! >> NatLimit.LIMIT_SHIFT;
   }
 
   /** enum flow_flags. */

@@ -15,6 +15,7 @@ import { ifaceEntry } from './iface-entry.js';
 import { hasEim } from './interface-config.js';
 import { hookVariant, NO_REDIRECT } from './layers.js';
 import type { Ledger } from './ledger.js';
+import { settleLimits } from './limits.js';
 import { isXdpLoaded } from './load-xdp.js';
 import type { Network } from './network.js';
 import { masqueradeAddress, ownAddresses } from './own-address.js';
@@ -59,6 +60,7 @@ export function settle(place: Workplace, before: State, wanted: State): Settled 
     const zones = zoneEntries([...presentLinks(place, wanted).values()], place.network.links);
     const addressChanges = settleEntries(place.datapath, entries, undo);
     settleZones(place.datapath, zones, undo);
+    settleLimits(place.datapath, entries.values(), undo);
     settleExempt(place.datapath, wanted.exempt, undo);
     settleRules(place, wanted, undo);
     settleTimeouts(place.datapath, wanted, undo);

@@ -8,6 +8,7 @@ import {
   mappingText,
   masqueradeText,
 } from './interface-config.js';
+import { limitsText } from './limits.js';
 import { natRuleText } from './nat-rule.js';
 import { formatPortRanges } from './port-range.js';
 import type { State } from './state.js';
@@ -37,13 +38,22 @@ function interfaceChanges(before: State, after: State): string[] {
   return changes;
 }
 
-function optionsText({ masquerade, mode, mapping, filtering, ports, zone = 0 }: InterfaceConfig): string {
+function optionsText({
+  masquerade,
+  mode,
+  mapping,
+  filtering,
+  ports,
+  zone = 0,
+  limits,
+}: InterfaceConfig): string {
   return [
     `masquerade ${masqueradeText(masquerade)}`,
     `mapping ${mappingText(mapping)}`,
     ...(hasEim(mapping) ? [`filtering ${filteringText(filtering)}`] : []),
     `mode ${mode}`,
     ...(zone === 0 ? [] : [`zone ${zone}`]),
+    ...(limits ? [`each subscriber ${limitsText(limits)}`] : []),
     ...(ports ? [`ports ${formatPortRanges(ports)}`] : []),
   ].join(', ');
 }

@@ -8,6 +8,7 @@ import { DEFAULT_TIMEOUTS } from './defaults.js';
 import { listReaders } from './events/places.js';
 import { Call } from './generated/layouts.gen.js';
 import { Hooks } from './hooks.js';
+import { InterfaceNames } from './interface-names.js';
 import { interfaceStatus } from './interface-status.js';
 import { type MissingFeature, missingFeatures } from './kernel-support.js';
 import { Ledger } from './ledger.js';
@@ -21,6 +22,7 @@ import { refusedFlavours, refusedName } from './refused-flavour.js';
 import { decodeTimeouts, encodeTimeouts } from './settings.js';
 import { SlotReader } from './slot-reader.js';
 import type { State } from './state.js';
+import { readLimited } from './subscribers.js';
 import type { Timeouts } from './timeouts.js';
 import { version } from './version.js';
 
@@ -41,6 +43,7 @@ export function status(pinPath: string): Status {
       maps: [],
       timeouts: DEFAULT_TIMEOUTS,
       refusals: [],
+      limited: [],
       features: features(kernel),
       missing: missingFeatures(),
       readers: [],
@@ -58,6 +61,7 @@ export function status(pinPath: string): Status {
     maps: [...mapStatus(datapath), describe('ledger', ledger.map, 1)],
     timeouts: timeouts(datapath, state),
     refusals: readRefusals(datapath),
+    limited: readLimited(datapath, new InterfaceNames(datapath.maps.ifaces)),
     features: features(kernel, { datapath, state }),
     missing: [...refusedFlavours(state), ...missingFeatures()],
     readers: listReaders(pinPath, datapath),

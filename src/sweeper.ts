@@ -14,6 +14,7 @@ import {
 } from './generated/layouts.gen.js';
 import { LabelTable } from './label-table.js';
 import type { SweepResult, SweptMap } from './product.js';
+import { sweepSubscribers } from './subscribers.js';
 
 const FAMILIES = [4, 6] as const;
 
@@ -44,6 +45,8 @@ export class Sweeper {
     for (const family of FAMILIES) maps.push(yield* this.#pass(family, SweepMode.EXPIRED));
     const labels = new LabelTable(this.#datapath).sweep();
     if (labels.looked > 0) maps.push(labels);
+    const subscribers = sweepSubscribers(this.#datapath);
+    if (subscribers.looked > 0) maps.push(subscribers);
     return { maps, durationMs: performance.now() - begin };
   }
 

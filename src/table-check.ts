@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Invariant 5, both or neither: every tuple key leads to a flow in use that has this tuple, and every flow stands
- * under each of its keys. Looks only. True of tables that no packet changes meanwhile; else a flow that is being
+ * under each of its keys. And what subscribers are counted to have (subscriber-check.ts). Looks only. True of tables that no packet changes meanwhile; else a flow that is being
  * made or torn down may look like half a pair (table-repair.ts tells the difference).
  */
 
@@ -10,6 +10,7 @@ import { formatIpv4, formatIpv6 } from './address.js';
 import type { Datapath } from './datapath.js';
 import { TUPLE_REF, TUPLE4_KEY, TUPLE6_KEY, type TupleRef, tupleRefCodec } from './generated/layouts.gen.js';
 import { SlotReader } from './slot-reader.js';
+import { verifySubscribers } from './subscriber-check.js';
 import { peerKeys, type TupleKey, tupleKeys } from './tuple-keys.js';
 
 const BATCH = 1024;
@@ -21,10 +22,11 @@ const LITTLE_ENDIAN = endianness() === 'LE';
  * @returns what is wrong, a sentence each; empty if nothing is
  */
 export function verifyTables(datapath: Datapath): string[] {
-  return ([4, 6] as const).flatMap((family) => [
+  const pairs = ([4, 6] as const).flatMap((family) => [
     ...strayKeys(datapath, family),
     ...lostFlows(datapath, family),
   ]);
+  return [...pairs, ...verifySubscribers(datapath)];
 }
 
 /** A reference as it lies in the map's value. */

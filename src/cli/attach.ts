@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { DEFAULT_INTERFACE } from '../defaults.js';
+import { UsageError } from '../errors.js';
 import type {
   AttachMode,
   FilteringMode,
@@ -17,6 +18,7 @@ import {
   parseMss,
   parseZone,
 } from '../interface-config.js';
+import { limitsText, parseLimitPorts, parseLimitPrefix, parseLimitRate } from '../limits.js';
 import { parsePortRanges } from '../port-range.js';
 import type { InterfaceStatus } from '../product.js';
 import { isRefusal, refusalText } from '../refused-flavour.js';
@@ -48,6 +50,7 @@ function interfaceOptions({
   mss,
   redirect,
   zone,
+  ...others
 }: OptionValues): InterfaceOptions {
   const modes = mapping === undefined ? DEFAULT_INTERFACE.mapping : mappingForAll(mapping as MappingMode);
   return {
@@ -59,6 +62,31 @@ function interfaceOptions({
     ...(mss !== undefined && { mss: optionValue('--mss', () => parseMss(String(mss))) }),
     ...(redirect === true && { redirect: true }),
     ...(zone !== undefined && { zone: optionValue('--zone', () => parseZone(String(zone))) }),
+    ...limitOptions(others),
+  };
+}
+
+function limitOptions({
+  limitPorts,
+  limitRate,
+  limitPrefix,
+}: OptionValues): Pick<InterfaceOptions, 'limits'> {
+  if (limitPorts === undefined && limitRate === undefined) {
+    if (limitPrefix === undefined) return {};
+    throw new UsageError(
+      '--limit-prefix says whose limits they are; give --limit-ports or --limit-rate, too',
+    );
+  }
+  return {
+    limits: {
+      ...(limitPorts !== undefined && {
+        ports: optionValue('--limit-ports', () => parseLimitPorts(String(limitPorts))),
+      }),
+      ...(limitRate !== undefined && optionValue('--limit-rate', () => parseLimitRate(String(limitRate)))),
+      ...(limitPrefix !== undefined && {
+        prefix: optionValue('--limit-prefix', () => parseLimitPrefix(String(limitPrefix))),
+      }),
+    },
   };
 }
 
@@ -72,12 +100,14 @@ function attachedText({
   mapping,
   filtering,
   zone,
+  limits,
 }: InterfaceStatus): string {
   const because = why === undefined ? '' : ` because ${why}`;
   const zoneText = zone === 0 ? '' : `, zone ${zone}`;
+  const limitText = limits ? `, each inside host ${limitsText(limits)}` : '';
   return (
     `${name}: attached by ${mode}${redirect ? ' with redirect' : ''}${because} (${hooks.join(', ')}), ` +
     `masquerade ${masqueradeText(masquerade)}, mapping ${mappingText(mapping)}` +
-    `${hasEim(mapping) ? `, filtering ${filteringText(filtering)}` : ''}${zoneText}\n`
+    `${hasEim(mapping) ? `, filtering ${filteringText(filtering)}` : ''}${zoneText}${limitText}\n`
   );
 }

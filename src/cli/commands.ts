@@ -58,6 +58,21 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
         description: 'of what comes in: the same addresses in another zone are other flows (default: 0)',
         kind: 'none',
       },
+      {
+        flags: '--limit-ports <number>',
+        description: 'translated flows that an inside host may have at a time',
+        kind: 'none',
+      },
+      {
+        flags: '--limit-rate <rate>',
+        description: 'new translated flows of an inside host: N/s, or N/s,BURST',
+        kind: 'none',
+      },
+      {
+        flags: '--limit-prefix <length>',
+        description: 'bits of an IPv6 address that share these limits: 35 to 64, or 128 (default: 64)',
+        kind: 'none',
+      },
     ],
     hasOutput: true,
     details:
@@ -68,6 +83,10 @@ const SERVICE_COMMANDS: readonly CommandSpec[] = [
       ['ctnat attach eth0 --masquerade=all --mapping eim', 'both families, one mapping for all remotes'],
       ['ctnat attach ppp0 --masquerade --mss pmtu', 'a line with a smaller MTU than the inside has'],
       ['ctnat attach lan0 lan1 --redirect', 'track without translation, past the stack'],
+      [
+        'ctnat attach eth0 --masquerade --limit-ports 2000 --limit-rate 50/s,200',
+        'fair shares for inside hosts',
+      ],
       ['ctnat attach tenant1 --zone 1', 'its hosts may have the same addresses as those of tenant2'],
     ],
     load: async () => (await import('./attach.js')).attach,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 import { formatEndpoint } from '../address.js';
 import { filteringText, mappingText, masqueradeText } from '../interface-config.js';
+import { limitsText } from '../limits.js';
 import type { Status } from '../product.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES, timeoutsJson } from '../timeouts.js';
 import type { CommandFunction } from './command.js';
@@ -24,6 +25,7 @@ function statusText(state: Status, colour: boolean): string {
     classTable(state, colour),
     mapTable(state, colour),
     refusalTable(state, colour),
+    limitTable(state, colour),
     timeoutTable(state, colour),
     featureTable(state, colour),
     missingTable(state, colour),
@@ -42,9 +44,20 @@ function fullText({ tableFullDrops }: Status): string {
 
 function interfaceTable({ interfaces }: Status, colour: boolean): string {
   if (interfaces.length === 0) return 'no interface is attached\n';
-  const head = ['INTERFACE', 'IFINDEX', 'MODE', 'HOOKS', 'MASQUERADE', 'MAPPING', 'FILTERING', 'MSS', 'ZONE'];
+  const head = [
+    'INTERFACE',
+    'IFINDEX',
+    'MODE',
+    'HOOKS',
+    'MASQUERADE',
+    'MAPPING',
+    'FILTERING',
+    'MSS',
+    'ZONE',
+    'LIMITS',
+  ];
   const rows = interfaces.map(
-    ({ name, ifindex, mode, redirect, hooks, masquerade, mapping, filtering, mss, zone }) => [
+    ({ name, ifindex, mode, redirect, hooks, masquerade, mapping, filtering, mss, zone, limits }) => [
       name,
       ifindex,
       redirect ? `${mode}+redirect` : mode,
@@ -54,6 +67,7 @@ function interfaceTable({ interfaces }: Status, colour: boolean): string {
       filteringText(filtering),
       mss ?? '-',
       zone,
+      limitsText(limits ?? {}) || '-',
     ],
   );
   return tableText(head, rows, { numbers: [1, 8], colour });
@@ -100,6 +114,24 @@ function refusalTable({ refusals }: Status, colour: boolean): string {
     ]);
   const head = ['NO PORT FOR', 'OUTSIDE ADDRESS', 'OTHER SIDE', 'REFUSED'];
   return tableText(head, rows, { numbers: [3], colour });
+}
+
+/** Subscribers at their limits: the ten that were refused most. */
+function limitTable({ limited }: Status, colour: boolean): string {
+  if (limited.length === 0) return '';
+  const rows = limited
+    .slice(0, 10)
+    .map(({ subscriber, zone, iface, flows, limit, refusedPorts, refusedRate }) => [
+      subscriber,
+      zone,
+      iface,
+      flows,
+      limit ?? '-',
+      refusedPorts,
+      refusedRate,
+    ]);
+  const head = ['LIMITED', 'ZONE', 'INTERFACE', 'FLOWS', 'OF', 'REFUSED BY NUMBER', 'BY RATE'];
+  return tableText(head, rows, { numbers: [1, 3, 4, 5, 6], colour });
 }
 
 function timeoutTable({ timeouts }: Status, colour: boolean): string {

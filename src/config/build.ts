@@ -10,6 +10,7 @@ import {
   type InterfaceConfig,
   mappingForAll,
 } from '../interface-config.js';
+import { isLimitPrefix, type Limits } from '../limits.js';
 import { checkPortRanges, parsePortRange } from '../port-range.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
@@ -104,8 +105,17 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       ...(each.mss !== undefined && { mss: each.mss }),
       ...(each.redirect && { redirect: true }),
       ...(each.zone && { zone: each.zone }),
+      ...(each.limits && { limits: buildLimits(each.limits, [...path, 'limits'], judge) }),
     };
   });
+}
+
+function buildLimits(limits: Limits, path: Path, judge: Judge): Limits {
+  const { ports, rate, burst, prefix = 64 } = limits;
+  if (ports === undefined && rate === undefined) judge.refuse(path, 'give ports, rate or both');
+  if (burst !== undefined && rate === undefined) judge.refuse([...path, 'burst'], 'give the rate, too');
+  if (!isLimitPrefix(prefix)) judge.refuse([...path, 'prefix'], `expected 35 to 64, or 128, got ${prefix}`);
+  return limits;
 }
 
 function buildExempt(list: readonly string[], judge: Judge): Cidr[] {

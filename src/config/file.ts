@@ -11,6 +11,7 @@ import type {
   MappingModes,
   Masquerade,
 } from '../interface-config.js';
+import type { Limits } from '../limits.js';
 
 export interface FileInterface {
   name: string;
@@ -22,6 +23,7 @@ export interface FileInterface {
   mss?: number | 'pmtu';
   redirect?: boolean;
   zone?: number;
+  limits?: Limits;
 }
 
 export interface FileRule {

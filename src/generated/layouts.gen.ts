@@ -54,6 +54,9 @@ export const FORWARD_PORTS_MAX = 4096;
 /** C: IFACE_PORT_RANGES. */
 export const IFACE_PORT_RANGES = 4;
 
+/** C: LIMIT_TOKEN_SHIFT. */
+export const LIMIT_TOKEN_SHIFT = 16;
+
 /** what the path's MTU leaves room for (C: MSS_OF_PATH) */
 export const MSS_OF_PATH = 65535;
 
@@ -138,6 +141,8 @@ export const Call = {
   SUM: 66,
   /** the same of one that an ICMP error quotes (C: CALL_SUM_QUOTE) */
   SUM_QUOTE: 68,
+  /** whether the subscriber may begin one more translated flow; then on from CREATE (C: CALL_LIMIT) */
+  LIMIT: 70,
   /** egress: no flow has the packet's key; NEW to COMMIT at once (C: CALL_BIRTH) */
   BIRTH: 90,
 } as const;
@@ -170,6 +175,8 @@ export const Counter = {
   ENDPOINTS_CLOSED: 10,
   /** flows begun from outside by a mapping's filter (C: COUNTER_ENDPOINT_ADMITTED) */
   ENDPOINT_ADMITTED: 11,
+  /** begun without being counted: no more subscribers could be told apart (C: COUNTER_UNLIMITED) */
+  UNLIMITED: 12,
   /** C: COUNTER_COUNT. */
   COUNT: 16,
 } as const;
@@ -575,7 +582,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 6,
+  LAYOUT_VERSION: 7,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -613,6 +620,26 @@ export const NatFiltering = {
 } as const;
 
 export type NatFiltering = (typeof NatFiltering)[keyof typeof NatFiltering];
+
+/**
+ * flow.nat holds the type in its low bits. Above them stands how much of the source's address is the
+ * subscriber that the flow is counted for (bpf/limit.h), 0: it is not counted. 1 to 30: an IPv6 prefix of 35
+ * to 64 bits.
+ *
+ * C: enum nat_limit.
+ */
+export const NatLimit = {
+  /** C: NAT_TYPE_MASK. */
+  TYPE_MASK: 7,
+  /** C: NAT_LIMIT_SHIFT. */
+  LIMIT_SHIFT: 3,
+  /** C: NAT_LIMIT_64. */
+  LIMIT_64: 30,
+  /** all of it (C: NAT_LIMIT_ADDRESS) */
+  LIMIT_ADDRESS: 31,
+} as const;
+
+export type NatLimit = (typeof NatLimit)[keyof typeof NatLimit];
 
 /**
  * Mapping behaviour (RFC 4787 section 4.1): address-and-port-dependent or endpoint-independent.
@@ -754,6 +781,10 @@ export const Reason = {
    * C: REASON_DROP_FILTERED.
    */
   DROP_FILTERED: 78,
+  /** the subscriber has as many translated flows as it may have (C: REASON_DROP_LIMIT_PORTS) */
+  DROP_LIMIT_PORTS: 79,
+  /** the subscriber begins translated flows faster than it may (C: REASON_DROP_LIMIT_RATE) */
+  DROP_LIMIT_RATE: 80,
   /** C: REASON_COUNT. */
   COUNT: 128,
 } as const;
@@ -772,6 +803,8 @@ export const SettingsFlags = {
   EIM: 8,
   /** an interface has a zone (C: SETTING_ZONES) */
   ZONES: 16,
+  /** an interface limits its subscribers (C: SETTING_LIMITS) */
+  LIMITS: 32,
 } as const;
 
 export type SettingsFlags = (typeof SettingsFlags)[keyof typeof SettingsFlags];
@@ -1027,7 +1060,7 @@ export interface Event {
   proto: number;
   /** as in struct flow; EVENT_DROP: the ICMP type (C: state: u8 at 33) */
   state: number;
-  /** enum nat_type (C: nat: u8 at 34) */
+  /** as in struct flow (C: nat: u8 at 34) */
   nat: number;
   /** enum flow_flags (C: flags: u8 at 35) */
   flags: number;
@@ -1448,7 +1481,7 @@ export interface Flow {
   proto: number;
   /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 17) */
   state: number;
-  /** enum nat_type (C: nat: u8 at 18) */
+  /** enum nat_type and enum nat_limit (C: nat: u8 at 18) */
   nat: number;
   /** enum flow_flags (C: flags: u8 at 19) */
   flags: number;
@@ -1913,7 +1946,7 @@ export const handCodec: Codec<Hand> = {
   },
 };
 
-/** One attached interface; key: its ifindex. (C: struct iface, 68 bytes) */
+/** One attached interface; key: its ifindex. (C: struct iface, 80 bytes) */
 export interface Iface {
   /** enum iface_flags (C: flags: u32 at 0) */
   flags: number;
@@ -1941,11 +1974,19 @@ export interface Iface {
   mss: number;
   /** of the interface, 65535 at most; 0: not known (C: mtu: u16 at 66) */
   mtu: number;
+  /** what one subscriber may have, behind this interface (C: limit_ports: u32 at 68) */
+  limitPorts: number;
+  /** new ones a tick, in units of 2^-LIMIT_TOKEN_SHIFT; 0: any number (C: limit_rate: u32 at 72) */
+  limitRate: number;
+  /** new ones at once (C: limit_burst: u16 at 76) */
+  limitBurst: number;
+  /** enum nat_limit for IPv6 sources; 0: the interface has no limits (C: limit_prefix: u16 at 78) */
+  limitPrefix: number;
 }
 
 /** Where the fields of struct iface are, for code that reads bytes in place. */
 export const IFACE = {
-  size: 68,
+  size: 80,
   offset: {
     flags: 0,
     addr4: 4,
@@ -1960,12 +2001,16 @@ export const IFACE = {
     name: 48,
     mss: 64,
     mtu: 66,
+    limitPorts: 68,
+    limitRate: 72,
+    limitBurst: 76,
+    limitPrefix: 78,
   },
 } as const;
 
 export const ifaceLayout: StructShape = {
   name: 'iface',
-  size: 68,
+  size: 80,
   fields: [
     { name: 'flags', offset: 0, type: 'u32' },
     { name: 'addr4', offset: 4, type: 'be32' },
@@ -1980,11 +2025,15 @@ export const ifaceLayout: StructShape = {
     { name: 'name', offset: 48, type: 'char[16]' },
     { name: 'mss', offset: 64, type: 'u16' },
     { name: 'mtu', offset: 66, type: 'u16' },
+    { name: 'limit_ports', offset: 68, type: 'u32' },
+    { name: 'limit_rate', offset: 72, type: 'u32' },
+    { name: 'limit_burst', offset: 76, type: 'u16' },
+    { name: 'limit_prefix', offset: 78, type: 'u16' },
   ],
 };
 
 export const ifaceCodec: Codec<Iface> = {
-  size: 68,
+  size: 80,
   read: (view, o) => ({
     flags: view.getUint32(o, LE),
     addr4: view.getUint32(o + 4, false),
@@ -1999,6 +2048,10 @@ export const ifaceCodec: Codec<Iface> = {
     name: readText(view, o + 48, 16),
     mss: view.getUint16(o + 64, LE),
     mtu: view.getUint16(o + 66, LE),
+    limitPorts: view.getUint32(o + 68, LE),
+    limitRate: view.getUint32(o + 72, LE),
+    limitBurst: view.getUint16(o + 76, LE),
+    limitPrefix: view.getUint16(o + 78, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.flags, 0, 4294967295, 'iface.flags'), LE);
@@ -2020,6 +2073,10 @@ export const ifaceCodec: Codec<Iface> = {
     writeText(view, o + 48, 16, value.name, 'iface.name');
     view.setUint16(o + 64, whole(value.mss, 0, 65535, 'iface.mss'), LE);
     view.setUint16(o + 66, whole(value.mtu, 0, 65535, 'iface.mtu'), LE);
+    view.setUint32(o + 68, whole(value.limitPorts, 0, 4294967295, 'iface.limit_ports'), LE);
+    view.setUint32(o + 72, whole(value.limitRate, 0, 4294967295, 'iface.limit_rate'), LE);
+    view.setUint16(o + 76, whole(value.limitBurst, 0, 65535, 'iface.limit_burst'), LE);
+    view.setUint16(o + 78, whole(value.limitPrefix, 0, 65535, 'iface.limit_prefix'), LE);
     zero(view, o + 46, 2);
   },
 };
@@ -2713,6 +2770,130 @@ export const settingsCodec: Codec<Settings> = {
   },
 };
 
+/** C: struct subscriber, 32 bytes. */
+export interface Subscriber {
+  /**
+   * translated flows and mappings that are counted; signed: below 0 after some were taken
+   * 			 off twice
+   *
+   * C: flows: u32 at 0.
+   */
+  flows: number;
+  /** new flows that it may begin now, in units of 2^-LIMIT_TOKEN_SHIFT (C: tokens: u32 at 4) */
+  tokens: number;
+  /** of its last new flow; tokens are of this time (C: tick: u32 at 8) */
+  tick: number;
+  /** packets that would have begun one (C: refused_ports: u64 at 16) */
+  refusedPorts: bigint;
+  /** C: refused_rate: u64 at 24. */
+  refusedRate: bigint;
+}
+
+/** Where the fields of struct subscriber are, for code that reads bytes in place. */
+export const SUBSCRIBER = {
+  size: 32,
+  offset: {
+    flows: 0,
+    tokens: 4,
+    tick: 8,
+    refusedPorts: 16,
+    refusedRate: 24,
+  },
+} as const;
+
+export const subscriberLayout: StructShape = {
+  name: 'subscriber',
+  size: 32,
+  fields: [
+    { name: 'flows', offset: 0, type: 'u32' },
+    { name: 'tokens', offset: 4, type: 'u32' },
+    { name: 'tick', offset: 8, type: 'u32' },
+    { name: 'refused_ports', offset: 16, type: 'u64' },
+    { name: 'refused_rate', offset: 24, type: 'u64' },
+  ],
+};
+
+export const subscriberCodec: Codec<Subscriber> = {
+  size: 32,
+  read: (view, o) => ({
+    flows: view.getUint32(o, LE),
+    tokens: view.getUint32(o + 4, LE),
+    tick: view.getUint32(o + 8, LE),
+    refusedPorts: view.getBigUint64(o + 16, LE),
+    refusedRate: view.getBigUint64(o + 24, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.flows, 0, 4294967295, 'subscriber.flows'), LE);
+    view.setUint32(o + 4, whole(value.tokens, 0, 4294967295, 'subscriber.tokens'), LE);
+    view.setUint32(o + 8, whole(value.tick, 0, 4294967295, 'subscriber.tick'), LE);
+    view.setBigUint64(o + 16, unsigned64(value.refusedPorts, 'subscriber.refused_ports'), LE);
+    view.setBigUint64(o + 24, unsigned64(value.refusedRate, 'subscriber.refused_rate'), LE);
+    zero(view, o + 12, 4);
+  },
+};
+
+/**
+ * Who is limited: the inside address, or its IPv6 prefix, behind one outgoing interface.
+ *
+ * C: struct subscriber_key, 24 bytes.
+ */
+export interface SubscriberKey {
+  /** IPv4: word 0 (C: addr: be32[4] at 0) */
+  addr: number[];
+  /** C: ifindex: u32 at 16. */
+  ifindex: number;
+  /** of its packets (C: zone: u16 at 20) */
+  zone: number;
+  /** 4 or 6 (C: family: u8 at 22) */
+  family: number;
+  /** enum nat_limit (C: prefix: u8 at 23) */
+  prefix: number;
+}
+
+/** Where the fields of struct subscriber_key are, for code that reads bytes in place. */
+export const SUBSCRIBER_KEY = {
+  size: 24,
+  offset: {
+    addr: 0,
+    ifindex: 16,
+    zone: 20,
+    family: 22,
+    prefix: 23,
+  },
+} as const;
+
+export const subscriberKeyLayout: StructShape = {
+  name: 'subscriber_key',
+  size: 24,
+  fields: [
+    { name: 'addr', offset: 0, type: 'be32[4]' },
+    { name: 'ifindex', offset: 16, type: 'u32' },
+    { name: 'zone', offset: 20, type: 'u16' },
+    { name: 'family', offset: 22, type: 'u8' },
+    { name: 'prefix', offset: 23, type: 'u8' },
+  ],
+};
+
+export const subscriberKeyCodec: Codec<SubscriberKey> = {
+  size: 24,
+  read: (view, o) => ({
+    addr: [view.getUint32(o, false), view.getUint32(o + 4, false), view.getUint32(o + 8, false), view.getUint32(o + 12, false)],
+    ifindex: view.getUint32(o + 16, LE),
+    zone: view.getUint16(o + 20, LE),
+    family: view.getUint8(o + 22),
+    prefix: view.getUint8(o + 23),
+  }),
+  write(view, o, value) {
+    fixed(value.addr, 4, 'subscriber_key.addr').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'subscriber_key.addr'), false);
+    });
+    view.setUint32(o + 16, whole(value.ifindex, 0, 4294967295, 'subscriber_key.ifindex'), LE);
+    view.setUint16(o + 20, whole(value.zone, 0, 65535, 'subscriber_key.zone'), LE);
+    view.setUint8(o + 22, whole(value.family, 0, 255, 'subscriber_key.family'));
+    view.setUint8(o + 23, whole(value.prefix, 0, 255, 'subscriber_key.prefix'));
+  },
+};
+
 /**
  * First bytes of the packet handed to the control programs by BPF_PROG_TEST_RUN, and of what it returns.
  *
@@ -3313,6 +3494,8 @@ export const layouts = {
   refuse_allowance: refuseAllowanceLayout,
   sctp_track: sctpTrackLayout,
   settings: settingsLayout,
+  subscriber: subscriberLayout,
+  subscriber_key: subscriberKeyLayout,
   sweep_request: sweepRequestLayout,
   tcp_sender: tcpSenderLayout,
   tcp_track: tcpTrackLayout,
@@ -3414,6 +3597,13 @@ export const maps: {
   /** C: settings: array, u32 → struct settings. */
   readonly settings: MapLayout<number, Settings>;
   /**
+   * What each subscriber has (bpf/limit.h). Not an LRU: what that evicts would be forgotten while its flows go
+   * on. Userspace takes those away that have no flow and have rested.
+   *
+   * C: subscribers: hash, struct subscriber_key → struct subscriber.
+   */
+  readonly subscribers: MapLayout<SubscriberKey, Subscriber>;
+  /**
    * Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port.
    *
    * C: tuples4: hash, struct tuple4_key → struct tuple_ref.
@@ -3431,7 +3621,7 @@ export const maps: {
   calls: {
     name: 'calls',
     type: 'prog_array',
-    maxEntries: 96,
+    maxEntries: 128,
     flags: 0,
     key: u32Codec,
     value: u32Codec,
@@ -3643,6 +3833,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: settingsCodec,
+  },
+  subscribers: {
+    name: 'subscribers',
+    type: 'hash',
+    maxEntries: 65536,
+    flags: 1,
+    key: subscriberKeyCodec,
+    value: subscriberCodec,
   },
   tuples4: {
     name: 'tuples4',

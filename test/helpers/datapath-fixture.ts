@@ -103,6 +103,7 @@ export class Datapath {
       'exempt6',
       'ifaces',
       'zones',
+      'subscribers',
     ]) {
       this.#object.map(name).map.clear();
     }
@@ -129,9 +130,10 @@ export class Datapath {
     const { flags = SettingsFlags.TCP_LOOSE } = setup;
     const eim = interfaces.some(([, fields]) => fields.eim) ? SettingsFlags.EIM : 0;
     const zones = interfaces.some(([, { zone }]) => zone) ? SettingsFlags.ZONES : 0;
+    const limits = interfaces.some(([, { limits }]) => limits) ? SettingsFlags.LIMITS : 0;
     this.map(maps.settings).set(
       0,
-      settings({ slots: setup.slots ?? FLOWS, rules: rules.length, flags: flags | eim | zones }),
+      settings({ slots: setup.slots ?? FLOWS, rules: rules.length, flags: flags | eim | zones | limits }),
     );
   }
 

@@ -111,6 +111,7 @@ export class FakeProduct implements Product {
       interfaces: this.#interfaces(),
       maps: [{ name: 'flows4', type: 'array', entries: 512, maxEntries: 4096, bytes: 1_048_576 }],
       refusals: [],
+      limited: [],
       timeouts: this.held,
       features: { tcx: true, batch: false, flavour: 'v5_13' },
       missing: [...this.lacking],
@@ -191,18 +192,21 @@ export class FakeProduct implements Product {
   }
 
   #interfaces(): InterfaceStatus[] {
-    return [...this.interfaces].map(([name, { masquerade, mapping, filtering, mss, redirect, zone }], i) => ({
-      name,
-      ifindex: i + 2,
-      mode: 'tc',
-      hooks: ['tcx/ingress', 'tcx/egress'],
-      masquerade,
-      mapping,
-      filtering,
-      mss: mss ?? null,
-      redirect: redirect ?? false,
-      zone: zone ?? 0,
-    }));
+    return [...this.interfaces].map(
+      ([name, { masquerade, mapping, filtering, mss, redirect, zone, limits }], i) => ({
+        name,
+        ifindex: i + 2,
+        mode: 'tc',
+        hooks: ['tcx/ingress', 'tcx/egress'],
+        masquerade,
+        mapping,
+        filtering,
+        mss: mss ?? null,
+        redirect: redirect ?? false,
+        zone: zone ?? 0,
+        limits: limits ?? null,
+      }),
+    );
   }
 }
 

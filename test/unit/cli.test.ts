@@ -44,6 +44,12 @@ test('attach hands on its options and says what is attached', async (t) => {
     ['attach eth0 --mss 1452', { mss: 1452 }],
     ['attach eth0 --redirect', { redirect: true }],
     ['attach eth0 --zone 65535', { zone: 65_535 }],
+    ['attach eth0 --limit-ports 2000', { limits: { ports: 2000 } }],
+    ['attach eth0 --limit-rate 50/s', { limits: { rate: 50 } }],
+    [
+      'attach eth0 --limit-ports 1 --limit-rate 50/s,200 --limit-prefix 56',
+      { limits: { ports: 1, rate: 50, burst: 200, prefix: 56 } },
+    ],
   ] as const) {
     const product = new FakeProduct();
     const { status, stderr } = await ctnat(line, { product });
@@ -237,6 +243,7 @@ test('status has the fields of the contract', async (t) => {
     'interfaces',
     'maps',
     'refusals',
+    'limited',
     'timeouts',
     'features',
     'missing',
@@ -256,6 +263,7 @@ test('status has the fields of the contract', async (t) => {
     'mss',
     'redirect',
     'zone',
+    'limits',
   ]);
   t.same(Object.keys(status.maps[0]), ['name', 'type', 'entries', 'maxEntries', 'bytes']);
   t.same(status.timeouts.tcp.established, 7440, 'seconds');
@@ -263,7 +271,7 @@ test('status has the fields of the contract', async (t) => {
   t.same(status.agent, { running: true, pid: 4711 });
   const { stdout } = await ctnat('status', { product });
   t.match(stdout, /^ctnat 1\.2\.3, kernel 6\.1\.0, pins \/sys\/fs\/bpf\/ctnat\nagent: running, pid 4711\n/);
-  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +apdf +- +0$/m);
+  t.match(stdout, /^eth0 +2 +tc +tcx\/ingress,tcx\/egress +ipv6 +apdm +apdf +- +0 +-$/m);
   t.match(stdout, /^flows4 +array +512 +4096 +12\.5% +1048576$/m);
   t.match(stdout, /^tcp\.established +7440s$/m);
   t.match(stdout, /^batch +no$/m);
@@ -289,7 +297,7 @@ test('apply checks, applies, and says what it changed', async (t) => {
   const run = (line: string) => ctnat(line, { product });
   const good = join(folder, 'good.yaml');
   const bad = join(folder, 'bad.yaml');
-  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone\n`;
+  const complaint = `ctnat: ${bad}:1:27: interfaces[0]: unknown key "mod" (did you mean mode?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone, limits\n`;
 
   t.match(await run(`apply --check ${good}`), { status: 0, stdout: `${good}: right\n`, opened: [] });
   t.match(await run(`apply ${bad}`), { status: 1, stdout: '', stderr: complaint, opened: [] });
@@ -391,6 +399,13 @@ const WRONG: Record<string, string> = {
   'nat add snat -o a/b --to masquerade':
     '--out: invalid interface name "a/b"; it has 1 to 15 bytes, no white space, no slash and no colon',
   'attach eth0 --zone 65536': '--zone: invalid zone "65536"; give 0 to 65535',
+  'attach eth0 --limit-ports 0': '--limit-ports: invalid limit of ports "0"; give 1 to 1000000',
+  'attach eth0 --limit-rate 50': '--limit-rate: invalid limit of new flows "50"; give N/s or N/s,BURST',
+  'attach eth0 --limit-rate 0/s': '--limit-rate: invalid rate "0"; give 1 to 65535',
+  'attach eth0 --limit-ports 1 --limit-prefix 65':
+    '--limit-prefix: invalid prefix length "65"; give 35 to 64, or 128',
+  'attach eth0 --limit-prefix 56':
+    '--limit-prefix says whose limits they are; give --limit-ports or --limit-rate, too',
   'attach eth0 --mss 40': '--mss: invalid MSS "40"; give pmtu, or 88 to 65495 bytes',
   'nat add dnat -i eth0 -p icmp --dport 1 --to 10.0.0.2':
     '--dport: dport needs a protocol with ports: tcp, udp, sctp, udplite',

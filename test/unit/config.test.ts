@@ -132,6 +132,11 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
   'an MSS of the path': ['interfaces: [{name: a, mss: pmtu}]', (c) => c.interfaces[0]?.mss, 'pmtu'],
   'past the stack': ['interfaces: [{name: a, redirect: true}]', (c) => c.interfaces[0]?.redirect, true],
   'a zone': ['interfaces: [{name: a, zone: 7}]', (c) => c.interfaces[0]?.zone, 7],
+  limits: [
+    'interfaces: [{name: a, limits: {ports: 2000, rate: 50, burst: 200, prefix: 56}}]',
+    (c) => c.interfaces[0]?.limits,
+    { ports: 2000, rate: 50, burst: 200, prefix: 56 },
+  ],
   'an MSS in bytes': ['interfaces: [{name: a, mss: 1452}]', (c) => c.interfaces[0]?.mss, 1452],
   'a pool of several ranges': [
     'interfaces: [{name: a}]\nnat: [{snat: {out: a, to: ["198.51.100.4-198.51.100.7:20000-29999", 203.0.113.9], spill: true}}]',
@@ -220,11 +225,11 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a key that resembles nothing': ['zzz: 1', `:1:1: unknown key "zzz"; allowed: ${TOP}`],
   'an unknown key below': [
     'interfaces:\n  - name: a\n    masqerade: 4',
-    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone',
+    ':3:5: interfaces[0]: unknown key "masqerade" (did you mean masquerade?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone, limits',
   ],
   'a misspelt required key': [
     'interfaces: [{nam: a}]',
-    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone',
+    ':1:15: interfaces[0]: unknown key "nam" (did you mean name?); allowed: name, masquerade, mode, mapping, filtering, ports, mss, redirect, zone, limits',
   ],
   'a missing key': ['interfaces:\n  - mode: tc', ':2:5: interfaces[0]: key "name" is missing'],
   'a key without value': ['interfaces:', ':1:12: interfaces: expected a list of interfaces, got nothing'],
@@ -276,6 +281,18 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a mapping of an unknown protocol': [
     'interfaces: [{name: a, mapping: {tpc: eim}}]',
     ':1:34: interfaces[0].mapping: unknown key "tpc" (did you mean tcp?); allowed: udp, tcp, icmp',
+  ],
+  'limits that limit nothing': [
+    'interfaces: [{name: a, limits: {prefix: 56}}]',
+    ':1:32: interfaces[0].limits: give ports, rate or both',
+  ],
+  'a burst without a rate': [
+    'interfaces: [{name: a, limits: {ports: 9, burst: 5}}]',
+    ':1:50: interfaces[0].limits.burst: give the rate, too',
+  ],
+  'a prefix that no subscriber has': [
+    'interfaces: [{name: a, limits: {ports: 9, prefix: 96}}]',
+    ':1:51: interfaces[0].limits.prefix: expected 35 to 64, or 128, got 96',
   ],
   'ports upside down': [
     'interfaces: [{name: a, ports: [90-80]}]',

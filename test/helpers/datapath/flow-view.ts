@@ -7,6 +7,7 @@ import {
   type Flow,
   type Flow4,
   type Flow6,
+  NatLimit,
   NatType,
   type Tuple4,
   type Tuple6,
@@ -66,7 +67,7 @@ function view(slot: number, head: Flow, tuples: string[]): FlowView {
     status: Object.entries(CtStatus)
       .filter(([name, bit]) => name !== 'CONFIRMED' && head.status & bit)
       .map(([name]) => name),
-    nat: nameIn(NatType, head.nat),
+    nat: nameIn(NatType, head.nat & NatLimit.TYPE_MASK),
     rule: head.rule,
     original: tuples[0]!,
     reply: tuples[1]!,

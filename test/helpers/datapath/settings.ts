@@ -15,6 +15,7 @@ import {
   type Settings,
   SettingsFlags,
 } from '../../../src/generated/layouts.gen.js';
+import { type Limits, limitEntry } from '../../../src/limits.js';
 import { ip4Bytes, ip6Bytes } from '../packet.js';
 
 const TICK_NS = 2 ** Layout.TICK_SHIFT;
@@ -87,6 +88,8 @@ export interface InterfaceSetup {
   zone?: number;
   /** Endpoint-independent mapping of every protocol, with this filter. */
   eim?: 'apdf' | 'adf' | 'eif';
+  /** Of each subscriber behind it. */
+  limits?: Limits;
 }
 
 const FILTERS = { apdf: NatFiltering.APDF, adf: NatFiltering.ADF, eif: NatFiltering.EIF } as const;
@@ -119,6 +122,7 @@ export function iface(name: string, setup: InterfaceSetup): Iface {
     name,
     mss: setup.mss ?? 0,
     mtu: setup.mtu ?? 0,
+    ...limitEntry(setup.limits),
   };
 }
 
