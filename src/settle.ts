@@ -25,7 +25,7 @@ import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
 import { Undo } from './undo.js';
 import { modeOf } from './xdp-mode.js';
-import { refuseEimWithZones, refuseXdpWithZones, settleZones, zoneEntries } from './zones.js';
+import { refuseBesideZones, settleZones, zoneEntries } from './zones.js';
 
 export interface Workplace {
   readonly datapath: Datapath;
@@ -55,8 +55,7 @@ export function settle(place: Workplace, before: State, wanted: State): Settled 
   const undo = new Undo();
   try {
     const entries = wantedEntries(place, wanted);
-    refuseXdpWithZones(wanted);
-    refuseEimWithZones(wanted);
+    refuseBesideZones(wanted);
     const zones = zoneEntries([...presentLinks(place, wanted).values()], place.network.links);
     const addressChanges = settleEntries(place.datapath, entries, undo);
     settleZones(place.datapath, zones, undo);

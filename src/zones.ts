@@ -4,10 +4,10 @@ import type { Link } from 'libbpf-ts';
 import type { Datapath } from './datapath.js';
 import { CtnatError } from './errors.js';
 import { SettingsFlags } from './generated/layouts.gen.js';
-import { hasEim } from './interface-config.js';
 import { linksBelow } from './layers.js';
 import type { Attachment, State } from './state.js';
 import type { Undo } from './undo.js';
+import { zoneConflicts } from './zone-conflict.js';
 
 /** An attached interface as it is found in the network. */
 export interface Attached {
@@ -53,33 +53,12 @@ function differ(a: Attached, b: Attached): CtnatError {
   );
 }
 
-/**
- * XDP mode finds flows by their addresses alone; `auto` makes it TC mode then.
- * @throws CtnatError if an interface has a zone and one has asked for XDP mode
- */
-export function refuseXdpWithZones({ interfaces }: Pick<State, 'interfaces'>): void {
-  const zoned = interfaces.find(({ zone }) => zone);
-  const xdp = interfaces.find(({ mode }) => mode === 'xdp');
-  if (!zoned || !xdp) return;
-  throw new CtnatError(
-    `can not give ${zoned.name} zone ${zoned.zone} while ${xdp.name} is in mode xdp, which knows no zones; ` +
-      `attach ${xdp.name} in mode tc or auto`,
-  );
-}
-
-/**
- * Endpoint-independent mappings are found by addresses and ports alone (bpf/endpoint.h): two customers' same inside
- * endpoint would share one.
- * @throws CtnatError if an interface has a zone and one has such mappings
- */
-export function refuseEimWithZones({ interfaces }: Pick<State, 'interfaces'>): void {
-  const zoned = interfaces.find(({ zone }) => zone);
-  const eim = interfaces.find(({ mapping }) => hasEim(mapping));
-  if (!zoned || !eim) return;
-  throw new CtnatError(
-    `can not give ${zoned.name} zone ${zoned.zone} while ${eim.name} has mapping eim, which knows no zones; ` +
-      `attach ${eim.name} with mapping apdm, or ${zoned.name} without a zone`,
-  );
+/** @throws CtnatError if an interface has a zone and one has what can not be beside it */
+export function refuseBesideZones({ interfaces }: Pick<State, 'interfaces'>): void {
+  for (const { index, why } of zoneConflicts(interfaces)) {
+    const { name, zone } = interfaces[index]!;
+    throw new CtnatError(`can not give ${name} zone ${zone} ${why}`);
+  }
 }
 
 /** Makes the map equal to the entries. */

@@ -7,11 +7,13 @@ import { quoted } from '../errors.js';
 import {
   checkInterfaceName,
   filteringFor,
+  hasEim,
   type InterfaceConfig,
   mappingForAll,
 } from '../interface-config.js';
 import { isLimitPrefix, type Limits } from '../limits.js';
 import { checkPortRanges, parsePortRange } from '../port-range.js';
+import { zoneConflicts } from '../zone-conflict.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
 import type { Config, EventSink } from './config.js';
@@ -78,7 +80,7 @@ export function buildConfig(file: ConfigFile, judge: Judge): Config {
 
 function buildInterfaces(list: readonly FileInterface[], judge: Judge): InterfaceConfig[] {
   const seen = new Map<string, number>();
-  return list.map((each, i) => {
+  const interfaces = list.map((each, i) => {
     const path = ['interfaces', i];
     judge.read([...path, 'name'], () => checkInterfaceName(each.name));
     const before = seen.get(each.name);
@@ -93,6 +95,9 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       (range, at) => judge.read([...path, 'ports', at], () => parsePortRange(String(range))) ?? [],
     );
     if (ports) judge.read([...path, 'ports'], () => checkPortRanges(ports));
+    if (each.mode === 'xdp' && hasEim(mapping)) {
+      judge.refuse([...path, 'mode'], 'endpoint-independent mappings are made by TC mode; use tc or auto');
+    }
     return {
       name: each.name,
       masquerade: each.masquerade ?? DEFAULT_INTERFACE.masquerade,
@@ -108,6 +113,10 @@ function buildInterfaces(list: readonly FileInterface[], judge: Judge): Interfac
       ...(each.limits && { limits: buildLimits(each.limits, [...path, 'limits'], judge) }),
     };
   });
+  for (const { index, why } of zoneConflicts(interfaces)) {
+    judge.refuse(['interfaces', index, 'zone'], `can not have zone ${interfaces[index]?.zone} ${why}`);
+  }
+  return interfaces;
 }
 
 function buildLimits(limits: Limits, path: Path, judge: Judge): Limits {

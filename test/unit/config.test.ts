@@ -274,6 +274,18 @@ const BAD: Record<string, [text: string, line: string]> = {
     'interfaces: [{name: a, mode: TC}]',
     ':1:30: interfaces[0].mode: expected auto, tc or xdp, got "TC"',
   ],
+  'a zone beside mode xdp': [
+    'interfaces: [{name: a, mode: xdp}, {name: b, zone: 2}]',
+    ':1:52: interfaces[1].zone: can not have zone 2 while a is in mode xdp, which knows no zones; attach a in mode tc or auto',
+  ],
+  'a zone beside endpoint-independent mappings': [
+    'interfaces: [{name: a, mapping: {udp: eim}}, {name: b, zone: 2}]',
+    ':1:62: interfaces[1].zone: can not have zone 2 while a has mapping eim, which knows no zones; attach a with mapping apdm, or b without a zone',
+  ],
+  'endpoint-independent mappings in mode xdp': [
+    'interfaces: [{name: a, mode: xdp, mapping: eim}]',
+    ':1:30: interfaces[0].mode: endpoint-independent mappings are made by TC mode; use tc or auto',
+  ],
   'an unknown mapping': [
     'interfaces: [{name: a, mapping: cone}]',
     ':1:33: interfaces[0].mapping: expected apdm, eim, or a mapping with the keys udp, tcp, icmp, got "cone"',

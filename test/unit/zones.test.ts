@@ -4,7 +4,7 @@ import type { Link } from 'libbpf-ts';
 import t from 'tap';
 import { mappingForAll } from '../../src/interface-config.js';
 import type { Attachment } from '../../src/state.js';
-import { refuseEimWithZones, refuseXdpWithZones, zoneEntries } from '../../src/zones.js';
+import { refuseBesideZones, zoneEntries } from '../../src/zones.js';
 
 function link(ifindex: number, name: string, more: Partial<Link> = {}): Link {
   return { ifindex, name, type: 1, mtu: 1500, ...more } as Link;
@@ -49,11 +49,13 @@ t.test('a bridge and its port are of one zone', async (t) => {
 });
 
 t.test('XDP mode knows no zones', async (t) => {
-  const of = (mode: string, zone?: number) => ({ name: mode, mode, ...(zone && { zone }) }) as Attachment;
-  t.doesNotThrow(() => refuseXdpWithZones({ interfaces: [of('xdp'), of('tc')] }));
-  t.doesNotThrow(() => refuseXdpWithZones({ interfaces: [of('auto'), of('tc', 2)] }));
+  const mapping = mappingForAll('apdm');
+  const of = (mode: string, zone?: number) =>
+    ({ name: mode, mode, mapping, ...(zone && { zone }) }) as Attachment;
+  t.doesNotThrow(() => refuseBesideZones({ interfaces: [of('xdp'), of('tc')] }));
+  t.doesNotThrow(() => refuseBesideZones({ interfaces: [of('auto'), of('tc', 2)] }));
   t.throws(
-    () => refuseXdpWithZones({ interfaces: [of('xdp'), of('tc', 2)] }),
+    () => refuseBesideZones({ interfaces: [of('xdp'), of('tc', 2)] }),
     /give tc zone 2 while xdp is in mode xdp/,
   );
 });
@@ -61,15 +63,15 @@ t.test('XDP mode knows no zones', async (t) => {
 t.test('endpoint-independent mappings know no zones', async (t) => {
   const of = (name: string, mapping: 'apdm' | 'eim', zone?: number) =>
     ({ name, mapping: mappingForAll(mapping), ...(zone && { zone }) }) as Attachment;
-  t.doesNotThrow(() => refuseEimWithZones({ interfaces: [of('wan', 'eim'), of('lan', 'apdm')] }));
-  t.doesNotThrow(() => refuseEimWithZones({ interfaces: [of('wan', 'apdm'), of('lan', 'apdm', 2)] }));
+  t.doesNotThrow(() => refuseBesideZones({ interfaces: [of('wan', 'eim'), of('lan', 'apdm')] }));
+  t.doesNotThrow(() => refuseBesideZones({ interfaces: [of('wan', 'apdm'), of('lan', 'apdm', 2)] }));
   for (const interfaces of [
     [of('wan', 'eim'), of('lan', 'apdm', 2)],
     [of('lan', 'apdm', 2), of('wan', 'eim')],
   ]) {
-    t.throws(() => refuseEimWithZones({ interfaces }), /give lan zone 2 while wan has mapping eim/);
+    t.throws(() => refuseBesideZones({ interfaces }), /give lan zone 2 while wan has mapping eim/);
   }
-  t.throws(() => refuseEimWithZones({ interfaces: [of('wan', 'eim', 1)] }), /wan zone 1 while wan has/);
+  t.throws(() => refuseBesideZones({ interfaces: [of('wan', 'eim', 1)] }), /wan zone 1 while wan has/);
   const udpOnly = { name: 'wan', mapping: { ...mappingForAll('apdm'), udp: 'eim' } } as Attachment;
-  t.throws(() => refuseEimWithZones({ interfaces: [udpOnly, of('lan', 'apdm', 2)] }), /wan has mapping eim/);
+  t.throws(() => refuseBesideZones({ interfaces: [udpOnly, of('lan', 'apdm', 2)] }), /wan has mapping eim/);
 });
