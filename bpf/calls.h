@@ -48,7 +48,10 @@ enum call {
 	CALL_SUM = 66,	     /* an SCTP packet whose port was changed: its sum; its last program but EVENT */
 	CALL_SUM_QUOTE = 68, /* the same of one that an ICMP error quotes */
 	CALL_LIMIT = 70, /* whether the subscriber may begin one more translated flow; then on from CREATE */
-	CALL_BIRTH = 90, /* egress: no flow has the packet's key; NEW to COMMIT at once */
+	CALL_TRACK_INGRESS = 72, /* rules for tracking; then the hook */
+	CALL_TRACK_EGRESS = 74,
+	CALL_TRACK_NEW = 76, /* the same for a flow that is complete but for its mark; then as EVENT */
+	CALL_BIRTH = 90,     /* egress: no flow has the packet's key; NEW to COMMIT at once */
 };
 
 enum hop_flags {
@@ -56,6 +59,7 @@ enum hop_flags {
 	HOP_MASQUERADE = 1 << 1, /* source: the interface's own address */
 	HOP_UPPER = 1 << 2,	 /* the hook is on an interface whose lower ones are attached too */
 	HOP_OPTIONS = 1 << 3,	 /* the TCP options or SCTP chunks have been read */
+	HOP_RESTORE = 1 << 3,	 /* of an ICMP error: it gets the mark of the flow that it is about */
 	HOP_EVICT = 1 << 4,	 /* REAP may end a flow that has seen no reply; for SEARCH: that is closed */
 	HOP_AT_INGRESS = 1 << 5, /* for programs that serve both hooks */
 	HOP_EVICT_REPLIED = 1 << 6, /* REAP may end any flow that is not assured */
@@ -211,8 +215,8 @@ inline_ void hop_touch(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 	hop_done(skb, CALL_ENDPOINT_TOUCH, type, slot, gen, reason, at, v6);
 }
 
-/* For SUM, in skb->cb[3]: EVENT is next. */
-enum { HOP_TELL = 1 << 9 };
+/* In skb->cb[3]. For SUM: EVENT is next. For TRACK_NEW: SUM is. */
+enum { HOP_TELL = 1 << 9, HOP_OWES_SUM = 1 << 10 };
 
 /*
  * The packet is done with but for its sum, which covers ports that have changed by `ports`: SUM mends it and
@@ -228,8 +232,23 @@ inline_ void hop_sum(struct __sk_buff *skb, __u32 ports, __u32 told, enum event_
 	hop_go(skb, CALL_SUM, v6);
 }
 
-/* The reason that EVENT gets when a command, and no packet, has changed the flow. */
-enum { EVENT_NO_PACKET = 0xff };
+/*
+ * As hop_event() for a new flow, whose mark the rules for tracking are asked for first. `owes`: HOP_OWES_SUM
+ * where SUM is to mend the packet for `ports`, as of hop_sum(), else 0.
+ */
+inline_ void hop_track_new(struct __sk_buff *skb, __u32 ports, __u32 owes, __u32 slot, __u16 gen,
+			   enum reason reason, enum hook_dir at, const bool v6)
+{
+	skb->cb[1] = slot;
+	skb->cb[2] = gen | EVENT_NEW << 16;
+	skb->cb[3] = reason | at << 8 | owes;
+	skb->cb[4] = ports;
+	hop_go(skb, CALL_TRACK_NEW, v6);
+}
+
+/* What EVENT gets for a reason when a command, and no packet, has changed the flow; or when the packet goes
+ * on to the hook. */
+enum { EVENT_NO_PACKET = 0xff, EVENT_GO_ON = 0xfe };
 
 /* What REAP does for a sweep, which it does not go back to. */
 enum { REAP_FOR_SWEEP = CALL_INGRESS };

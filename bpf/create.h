@@ -95,6 +95,10 @@ inline_ int create_finish(struct __sk_buff *skb, struct flow *f, struct packet *
 	else
 		reason = REASON_DROP_REWRITE;
 	blur(reason, s->zero);
+#ifndef CTNAT_XDP
+	if (unlikely(s->flags & SETTING_TRACK))
+		hop_track_new(skb, p->ack, packet_owes_sum(p) ? HOP_OWES_SUM : 0, slot, gen, reason, at, v6);
+#endif
 	if (unlikely(packet_owes_sum(p))) {
 		if (!s->events[EVENT_NEW])
 			slot_publish(f);

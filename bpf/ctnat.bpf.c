@@ -21,6 +21,7 @@
 #include "reap.h"
 #include "sctp_sum.h"
 #include "sweep.h"
+#include "track.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -161,6 +162,18 @@ int ct_egress_upper(struct __sk_buff *skb)
 	SEC("tc") int call_error_egress##suffix(struct __sk_buff *skb)                                       \
 	{                                                                                                    \
 		return icmp_error(skb, HOOK_EGRESS, v6);                                                     \
+	}                                                                                                    \
+	SEC("tc") int call_track_ingress##suffix(struct __sk_buff *skb)                                      \
+	{                                                                                                    \
+		return track_packet(skb, HOOK_INGRESS, v6);                                                  \
+	}                                                                                                    \
+	SEC("tc") int call_track_egress##suffix(struct __sk_buff *skb)                                       \
+	{                                                                                                    \
+		return track_packet(skb, HOOK_EGRESS, v6);                                                   \
+	}                                                                                                    \
+	SEC("tc") int call_track_new##suffix(struct __sk_buff *skb)                                          \
+	{                                                                                                    \
+		return track_new(skb, v6);                                                                   \
 	}                                                                                                    \
 	SEC("tc") int call_mss##suffix(struct __sk_buff *skb)                                                \
 	{                                                                                                    \

@@ -134,6 +134,10 @@ inline_ int event_finish(struct __sk_buff *skb, const bool v6)
 		slot_publish(f);
 	if (reason == EVENT_NO_PACKET)
 		return VERDICT_PASS;
+	if (reason == EVENT_GO_ON) {
+		hop_go(skb, at == HOOK_INGRESS ? CALL_INGRESS : CALL_EGRESS, v6);
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
 	return verdict_end(skb, at, reason);
 }
 

@@ -44,6 +44,7 @@ EXPORT(enum, nat_type);
 EXPORT(enum, reason);
 EXPORT(enum, settings_flags);
 EXPORT(enum, sweep_mode);
+EXPORT(enum, track_rule_kind);
 EXPORT(enum, tuple_form);
 EXPORT(enum, forward_port_flags);
 
@@ -80,5 +81,6 @@ EXPORT_CONST(LIMIT_TOKEN_SHIFT);
 EXPORT_CONST(MSS_OF_PATH);
 EXPORT_CONST(NAT_RETRIES_BUCKETS);
 EXPORT_CONST(NAT_RULES_PER_BANK);
+EXPORT_CONST(TRACK_RULES_MAX);
 EXPORT_CONST(POOL_ENTRIES_PER_BANK);
 EXPORT_CONST(FORWARD_PORTS_MAX);

@@ -8,7 +8,7 @@
  * Whatever is not so goes the long way (hook.h), and nothing has been changed by then: here stands no rule of
  * its own. What both ways do is the same function, but for parsing and writing, which test/prog/fast.test.ts
  * compares packet by packet. A packet that changes a flow's state or status goes the long way too, so that
- * there are no events to be told of here.
+ * there are no events to be told of here. While there are rules for tracking no packet goes it (track.h).
  */
 #ifndef CTNAT_FAST_H
 #define CTNAT_FAST_H
@@ -173,11 +173,10 @@ inline_ bool fast_is_deferred(struct __sk_buff *skb, const struct fast_packet *p
 }
 
 /* `redirect`: at ingress, packets that have a way past the stack take it; IPv4's. */
-inline_ int fast(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
-		 const bool redirect, const bool v6)
+inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir at, const __u32 l2,
+		 const bool upper, const bool redirect, const bool v6)
 {
 	__u32 tag = at == HOOK_EGRESS || upper ? skb->tc_index : 0, now = clock_now(), slot, which, timeout;
-	struct settings *s = settings_get();
 	struct fast_packet p;
 	union fast_key key;
 	struct tuple_ref *ref;

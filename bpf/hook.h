@@ -281,6 +281,7 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u32 l2, const bool upper,
 		       const bool redirect)
 {
+	struct settings *s;
 	int verdict;
 
 	if (at == HOOK_EGRESS && redirect_has_sent(skb, upper))
@@ -292,8 +293,16 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 	/* translated below, to be looked up where it leaves, which is not known yet */
 	if (at == HOOK_INGRESS && upper && tag_is_far(skb->tc_index))
 		return verdict_pass(skb, at, REASON_FORWARDED);
+	s = settings_get();
+	if (s && unlikely(s->flags & SETTING_TRACK) &&
+	    (skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6))) {
+		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
+		hop_go(skb, at == HOOK_INGRESS ? CALL_TRACK_INGRESS : CALL_TRACK_EGRESS,
+		       skb->protocol == bpf_htons(ETH_P_IPV6));
+		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
+	}
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP))) {
-		verdict = fast(skb, at, l2, upper, redirect, false);
+		verdict = fast(skb, s, at, l2, upper, redirect, false);
 		if (likely(verdict != FAST_NOT))
 			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);
@@ -301,7 +310,7 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		verdict = fast(skb, at, l2, upper, false, true);
+		verdict = fast(skb, s, at, l2, upper, false, true);
 		if (likely(verdict != FAST_NOT))
 			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);

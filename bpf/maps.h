@@ -147,6 +147,14 @@ struct {
 	__type(value, struct pool_entry);
 } nat_pools SEC(".maps");
 
+/* Rules for tracking; two banks, as nat_rules has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct track_rules);
+} track_rules SEC(".maps");
+
 struct exempt4_key {
 	__u32 prefix;
 	__be32 addr;

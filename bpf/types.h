@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 7, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 8, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -327,6 +327,7 @@ enum reason {
 	REASON_PASSED_INVALID,	    /* no flow and none may begin with it; nothing to translate: passed */
 	REASON_PASSED_FRAGMENT,	    /* fragment of a datagram whose first fragment was not seen, nothing to
 				       translate */
+	REASON_UNTRACKED_RULE,	    /* a rule for tracking says so: passed as it came */
 	REASON_DROP_FIRST = 64,
 	REASON_DROP_INVALID =
 		REASON_DROP_FIRST, /* no flow, none may begin with it, and it may not leave untranslated */
@@ -540,6 +541,58 @@ struct nat_rule {
 
 enum { NAT_RULES_PER_BANK = 256 };
 
+enum track_rule_kind {
+	TRACK_RULE_NONE,
+	TRACK_RULE_NOTRACK, /* the packet is passed as it came */
+	TRACK_RULE_SET,	    /* the flow gets a mark */
+	TRACK_RULE_SAVE,    /* the flow gets the packet's mark */
+	TRACK_RULE_RESTORE, /* the packet gets the flow's mark */
+};
+
+/*
+ * A rule for tracking. What it does not restrict has a mask of 0, or ports 0-65535. Compared by 64 bits, a
+ * word and the one behind it.
+ */
+struct track_rule {
+	__be32 saddr[4];
+	__be32 smask[4];
+	__be32 daddr[4];
+	__be32 dmask[4];
+	__u32 in;  /* ifindex that the packet came in by */
+	__u32 out; /* that it leaves by */
+	__u32 in_mask;
+	__u32 out_mask;
+	__u32 mark; /* of the packet */
+	__u32 proto;
+	__u32 mark_mask;
+	__u32 proto_mask;
+	__u32 value;	  /* TRACK_RULE_SET: what the flow's mark gets */
+	__u32 value_mask; /* the bits of it that change */
+	__u16 sport_min;  /* host order, inclusive */
+	__u16 sport_max;
+	__u16 dport_min;
+	__u16 dport_max;
+	__u16 id;
+	__u8 kind; /* enum track_rule_kind */
+	__u8 pad[5];
+};
+
+enum { TRACK_RULES_MAX = 32 /* one bit each */ };
+
+/* All of them, in order; of each kind the first that matches acts. A bit stands for a rule, the lowest for
+ * the first. */
+struct track_rules {
+	__u32 count;
+	__u32 notrack;
+	__u32 change; /* set and save */
+	__u32 restore;
+	__u32 out; /* asked only where the packet leaves */
+	__u32 ipv4;
+	__u32 ipv6;
+	__u32 pad;
+	struct track_rule rule[TRACK_RULES_MAX];
+};
+
 enum settings_flags {
 	SETTING_TCP_LOOSE = 1 << 0,   /* a connection may be picked up in the middle */
 	SETTING_TCP_LIBERAL = 1 << 1, /* sequence numbers out of window are let through */
@@ -547,6 +600,7 @@ enum settings_flags {
 	SETTING_EIM = 1 << 3,	 /* an interface has endpoint-independent mappings */
 	SETTING_ZONES = 1 << 4,	 /* an interface has a zone */
 	SETTING_LIMITS = 1 << 5, /* an interface limits its subscribers */
+	SETTING_TRACK = 1 << 6,	 /* there are rules for tracking */
 };
 
 /* What is told to those who listen. */
@@ -642,7 +696,8 @@ struct settings {
 	__u32 timeouts[CT_TIMEOUT_COUNT]; /* ticks */
 	__u8 events[EVENT_TYPE_COUNT];	  /* by type: the readers that want it, a bit each */
 	__u8 tcp_max_retrans;
-	__u8 pad[3];
+	__u8 track_bank; /* which entry of track_rules holds */
+	__u8 pad[2];
 	__u32 zero; /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */
 };
 

@@ -4,13 +4,14 @@ import { attachmentOf } from './attach.js';
 import { Change } from './change.js';
 import type { Config } from './config/config.js';
 import { CtnatError } from './errors.js';
-import { isSameRule, type NatRule } from './nat-rule.js';
+import { isSameRule } from './nat-rule.js';
 import { type Network, readNetwork, requireLink } from './network.js';
 import { requireCapabilities } from './privileges.js';
 import { refusalText, refusedFlavours } from './refused-flavour.js';
 import { freeId } from './rules.js';
 import type { State } from './state.js';
 import { stateChanges } from './state-changes.js';
+import { isSameTrackRule } from './track-rule.js';
 
 export interface ApplyOptions {
   /** Interfaces that are not there are attached when they come (the agent's way), instead of being an error. */
@@ -63,15 +64,20 @@ function wantedState(config: Config, state: State, network: Network): State {
   return {
     ...state,
     interfaces: config.interfaces.map((each) => attachmentOf(each, state, network)),
-    rules: withIds(config.rules, state.rules),
+    rules: withIds(config.rules, state.rules, isSameRule),
+    track: withIds(config.track, state.track, isSameTrackRule),
     exempt: config.exempt,
     timeouts: config.timeouts,
   };
 }
 
 /** A rule that was there keeps its id. */
-export function withIds(wanted: readonly NatRule[], old: readonly NatRule[]): NatRule[] {
-  const kept = wanted.map((rule) => old.find((each) => isSameRule(each, rule)));
+export function withIds<T extends { readonly id: number }>(
+  wanted: readonly T[],
+  old: readonly T[],
+  isSame: (a: T, b: T) => boolean,
+): T[] {
+  const kept = wanted.map((rule) => old.find((each) => isSame(each, rule)));
   const taken = kept.filter((rule) => rule !== undefined);
   return wanted.map((rule, i) => {
     const same = kept[i];

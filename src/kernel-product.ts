@@ -32,6 +32,7 @@ import type {
 import { Sweeper } from './sweeper.js';
 import type { TimeoutChange } from './timeout-change.js';
 import type { Timeouts } from './timeouts.js';
+import type { TrackRule } from './track-rule.js';
 
 export class KernelProduct implements Product {
   readonly #pinPath: string;
@@ -71,6 +72,26 @@ export class KernelProduct implements Product {
   async natFlush(): Promise<number> {
     const { flushRules } = await import('./rules.js');
     return await flushRules(this.#pinPath);
+  }
+
+  async trackAdd(rule: TrackRule): Promise<TrackRule> {
+    const { addTrackRule } = await import('./track-rules.js');
+    return await addTrackRule(this.#pinPath, rule);
+  }
+
+  async trackList(): Promise<readonly TrackRule[]> {
+    const { listTrackRules } = await import('./track-rules.js');
+    return listTrackRules(this.#pinPath);
+  }
+
+  async trackDelete(id: number): Promise<boolean> {
+    const { deleteTrackRule } = await import('./track-rules.js');
+    return await deleteTrackRule(this.#pinPath, id);
+  }
+
+  async trackFlush(): Promise<number> {
+    const { flushTrackRules } = await import('./track-rules.js');
+    return await flushTrackRules(this.#pinPath);
   }
 
   async timeouts(): Promise<Timeouts> {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** A NAT rule: built from texts (the command line's flags and the configuration file's keys say the same), checked, and rendered back. */
 import { type AddressRange, type Cidr, type Family, formatCidr, isNotUnicast, parseCidr } from './address.js';
-import { CtnatError, quoted } from './errors.js';
+import { CtnatError } from './errors.js';
 import { checkInterfaceName } from './interface-config.js';
+import { formatMark, type Mark, parseMark } from './mark.js';
 import { checkPool } from './nat-pool.js';
 import { formatTarget, formatTargets, type NatTarget, parseTargets } from './nat-target.js';
 import { formatPortRange, type PortRange, parsePortRange, portCount } from './port-range.js';
@@ -16,12 +17,6 @@ export type NatRuleVerb = 'snat' | 'dnat' | 'redirect' | 'netmap';
 
 /** What `--to masquerade` makes of a source rule is a kind of its own. */
 export type NatRuleKind = NatRuleVerb | 'masquerade';
-
-/** Packets whose mark is `value` under `mask`. */
-export interface MarkMatch {
-  readonly value: number;
-  readonly mask: number;
-}
 
 export interface NatRule {
   /** 1 to 65535 once the rule is in force, 0 before. */
@@ -37,7 +32,7 @@ export interface NatRule {
   /** Only of protocols with ports. */
   readonly dport?: PortRange;
   /** Absent: any. */
-  readonly mark?: MarkMatch;
+  readonly mark?: Mark;
   /** Absent for masquerade, redirect, netmap, and where there is a pool. */
   readonly to?: AddressRange;
   /** Of snat and dnat: several ranges, each with its ports. An address may come again with others. */
@@ -125,23 +120,6 @@ export function parseNatRule(text: NatRuleText): NatRule {
 /** A redirect has only ports. */
 function readTargets({ kind, to }: NatRuleText): NatTarget[] {
   return kind === 'redirect' ? [{ ports: parsePortRange(to) }] : parseTargets(to);
-}
-
-function parseMark(text: string): MarkMatch {
-  const match = /^(0x[0-9a-f]{1,8}|[0-9]{1,10})(?:\/(0x[0-9a-f]{1,8}|[0-9]{1,10}))?$/i.exec(text);
-  const [value, mask] = [Number(match?.[1]), Number(match?.[2] ?? 0xffffffff)];
-  if (!match || value > 0xffffffff || mask > 0xffffffff) {
-    throw new RangeError(`invalid mark ${quoted(text)}; give VALUE or VALUE/MASK, numbers of 32 bits`);
-  }
-  if ((value & ~mask) !== 0) {
-    throw new RangeError(`mark ${quoted(text)} matches nothing: the value has bits that its mask has not`);
-  }
-  return { value, mask };
-}
-
-function formatMark({ value, mask }: MarkMatch): string {
-  const hex = (word: number) => `0x${word.toString(16)}`;
-  return mask === 0xffffffff ? hex(value) : `${hex(value)}/${hex(mask)}`;
 }
 
 /** Runs a parser of one part and turns what it throws into an error that knows the part. */

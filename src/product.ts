@@ -26,6 +26,7 @@ import type { Refusal } from './refusals.js';
 import type { LimitedSubscriber } from './subscribers.js';
 import type { TimeoutChange } from './timeout-change.js';
 import type { Timeouts } from './timeouts.js';
+import type { TrackRule } from './track-rule.js';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -176,6 +177,15 @@ export interface Product {
   natDelete(id: number): Promise<boolean>;
   /** Returns how many rules there were. */
   natFlush(): Promise<number>;
+
+  /** Puts the rule for tracking behind the others and returns it with its id; one that does the same is not added twice. */
+  trackAdd(rule: TrackRule): Promise<TrackRule>;
+  /** In order. */
+  trackList(): Promise<readonly TrackRule[]>;
+  /** False if there is no rule of that id. */
+  trackDelete(id: number): Promise<boolean>;
+  /** Returns how many rules there were. */
+  trackFlush(): Promise<number>;
 
   /** What holds; the defaults where nothing is loaded. */
   timeouts(): Promise<Timeouts>;

@@ -29,7 +29,7 @@ export async function addRule(pinPath: string, rule: NatRule): Promise<NatRule> 
 }
 
 /** The lowest number that no rule has. */
-export function freeId(rules: readonly NatRule[]): number {
+export function freeId(rules: readonly { readonly id: number }[]): number {
   const taken = new Set(rules.map(({ id }) => id));
   let id = 1;
   while (taken.has(id)) id++;

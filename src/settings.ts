@@ -69,6 +69,7 @@ export function initialSettings(
     timeouts: encodeTimeouts(timeouts),
     events: [0, 0, 0, 0],
     tcpMaxRetrans: TCP_MAX_RETRANS,
+    trackBank: 0,
     zero: 0,
   };
 }

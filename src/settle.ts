@@ -9,7 +9,7 @@ import type { Datapath } from './datapath.js';
 import { errorLine } from './errors.js';
 import { settleExempt } from './exempt.js';
 import { closePort, openPort } from './forward-port.js';
-import { type Iface, ifaceCodec, SettingsFlags } from './generated/layouts.gen.js';
+import { type Iface, ifaceCodec, SettingsFlags, type TrackRules } from './generated/layouts.gen.js';
 import type { Hooks } from './hooks.js';
 import { ifaceEntry } from './iface-entry.js';
 import { hasEim } from './interface-config.js';
@@ -23,6 +23,8 @@ import { areSameRules, readRules, writeRules } from './rule-bank.js';
 import { type RuleInterface, ruleEntries, rulePools } from './rule-entry.js';
 import { encodeTimeouts } from './settings.js';
 import type { Attachment, State } from './state.js';
+import { refuseXdpWithTrack, settleTrack } from './track-bank.js';
+import { trackEntries } from './track-entry.js';
 import { Undo } from './undo.js';
 import { modeOf } from './xdp-mode.js';
 import { refuseBesideZones, settleZones, zoneEntries } from './zones.js';
@@ -56,12 +58,14 @@ export function settle(place: Workplace, before: State, wanted: State): Settled 
   try {
     const entries = wantedEntries(place, wanted);
     refuseBesideZones(wanted);
+    refuseXdpWithTrack(wanted);
     const zones = zoneEntries([...presentLinks(place, wanted).values()], place.network.links);
     const addressChanges = settleEntries(place.datapath, entries, undo);
     settleZones(place.datapath, zones, undo);
     settleLimits(place.datapath, entries.values(), undo);
     settleExempt(place.datapath, wanted.exempt, undo);
     settleRules(place, wanted, undo);
+    settleTrack(place.datapath, wantedTrack(place, wanted), undo);
     settleTimeouts(place.datapath, wanted, undo);
     settleFlags(place.datapath, wanted, undo);
     const state = settleHooks(place, before, wanted, undo);
@@ -140,6 +144,14 @@ function settleRules(place: Workplace, wanted: State, undo: Undo): void {
   writeRules(datapath, rules);
 }
 
+function wantedTrack(place: Workplace, wanted: State): TrackRules {
+  const present = [...presentLinks(place, wanted).values()];
+  return trackEntries(
+    wanted.track,
+    (name) => present.find(({ attachment }) => attachment.name === name)?.link.ifindex,
+  );
+}
+
 function settleTimeouts(datapath: Datapath, wanted: State, undo: Undo): void {
   const timeouts = encodeTimeouts(wanted.timeouts);
   const old = datapath.settings.timeouts;
@@ -172,7 +184,7 @@ function settleHooks(place: Workplace, before: State, wanted: State, undo: Undo)
     const earlier = before.interfaces.find(({ ifindex }) => ifindex === link.ifindex);
     const { xdp: _xdp, why: _why, redirects: _redirects, ...rest } = attachment;
     const mode = settleXdp(place, { ...rest, redirects }, link, wanted, undo);
-    const why = attachment.redirect ? (mode.why ?? NO_REDIRECT[variant]) : mode.why;
+    const why = attachment.redirect ? (mode.why ?? NO_REDIRECT[variant] ?? noRedirectNow(wanted)) : mode.why;
     const how = { ...mode, ...(why !== undefined && { why }), ...(redirects && { redirects }) };
     return { ...rest, ...how, madeQdisc: made || (earlier?.madeQdisc ?? false) };
   });
@@ -180,12 +192,17 @@ function settleHooks(place: Workplace, before: State, wanted: State, undo: Undo)
   return { ...wanted, netns, interfaces };
 }
 
+/** Why no packet is redirected for the time being. */
+function noRedirectNow({ track }: State): string | undefined {
+  return track.length > 0 ? 'there are rules for tracking, which every packet is asked about' : undefined;
+}
+
 /** Puts the program of XDP mode on an interface that is to have it, or takes it away; says which and why. */
 function settleXdp(
   { datapath, hooks, network: { links } }: Workplace,
   attachment: Attachment,
   link: Link,
-  { flavour, interfaces }: State,
+  { flavour, interfaces, track }: State,
   undo: Undo,
 ): Pick<Attachment, 'xdp' | 'why'> {
   const { runs, why } = modeOf(attachment, link, { links, flavour, hooks });
@@ -201,6 +218,7 @@ function settleXdp(
   };
   if (runs === 'tc') return without(why);
   if (interfaces.some(({ zone }) => zone)) return without('an interface has a zone, and XDP mode knows none');
+  if (track.length > 0) return without('there are rules for tracking, and XDP mode asks none');
   if (!isXdpLoaded(datapath.pinPath)) return without('the programs of XDP mode are not loaded');
   try {
     const xdp = hooks.attachXdp(link.ifindex, attachment.mode === 'xdp', undo);

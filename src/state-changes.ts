@@ -13,12 +13,14 @@ import { natRuleText } from './nat-rule.js';
 import { formatPortRanges } from './port-range.js';
 import type { State } from './state.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES } from './timeouts.js';
+import { trackRuleText } from './track-rule.js';
 
 /** A phrase for each thing that changes from one to the other; empty if nothing does. */
 export function stateChanges(before: State, after: State): string[] {
   return [
     ...interfaceChanges(before, after),
     ...ruleChanges(before, after),
+    ...trackChanges(before, after),
     ...exemptChanges(before, after),
     ...timeoutChanges(before, after),
   ];
@@ -59,15 +61,28 @@ function optionsText({
 }
 
 function ruleChanges({ rules: before }: State, { rules: after }: State): string[] {
+  return listChanges(before, after, 'rule', natRuleText);
+}
+
+function trackChanges({ track: before }: State, { track: after }: State): string[] {
+  return listChanges(before, after, 'rule for tracking', trackRuleText);
+}
+
+function listChanges<T extends { readonly id: number }>(
+  before: readonly T[],
+  after: readonly T[],
+  what: string,
+  text: (rule: T) => string,
+): string[] {
   const deleted = before.filter((rule) => !after.some(({ id }) => id === rule.id));
   const added = after.filter((rule) => !before.some(({ id }) => id === rule.id));
-  const orderOf = (rules: State['rules'], others: State['rules']) =>
+  const orderOf = (rules: readonly T[], others: readonly T[]) =>
     rules.filter((rule) => others.some(({ id }) => id === rule.id)).map(({ id }) => id);
   const isReordered = orderOf(before, after).join() !== orderOf(after, before).join();
   return [
-    ...deleted.map((rule) => `delete rule ${rule.id}: ${natRuleText(rule)}`),
-    ...added.map((rule) => `add rule ${rule.id}: ${natRuleText(rule)}`),
-    ...(isReordered ? ['try the rules in another order'] : []),
+    ...deleted.map((rule) => `delete ${what} ${rule.id}: ${text(rule)}`),
+    ...added.map((rule) => `add ${what} ${rule.id}: ${text(rule)}`),
+    ...(isReordered ? [`try the ${what.replace('rule', 'rules')} in another order`] : []),
   ];
 }
 

@@ -8,6 +8,7 @@ import type { FlavourName } from './flavours.js';
 import { filteringFor, type InterfaceConfig } from './interface-config.js';
 import { type NatRule, type NatRuleJson, natRuleJson, parseNatRule } from './nat-rule.js';
 import type { Timeouts } from './timeouts.js';
+import { parseTrackRule, type TrackRule, type TrackRuleJson, trackRuleJson } from './track-rule.js';
 
 /** How programs sit on an interface: by links of their own, or as filters of the clsact qdisc. */
 export type HookKind = 'tcx' | 'clsact';
@@ -44,6 +45,8 @@ export interface State {
   readonly interfaces: readonly Attachment[];
   /** In the order in which they are tried, with their ids. */
   readonly rules: readonly NatRule[];
+  /** Rules for tracking, in order, with their ids. */
+  readonly track: readonly TrackRule[];
   readonly exempt: readonly Cidr[];
   readonly timeouts: Timeouts;
 }
@@ -56,13 +59,15 @@ export function emptyState(flavour: FlavourName, refused: readonly RefusedFlavou
     netns: 0,
     interfaces: [],
     rules: [],
+    track: [],
     exempt: [],
     timeouts: DEFAULT_TIMEOUTS,
   };
 }
 
-interface StateJson extends Omit<State, 'rules' | 'exempt'> {
+interface StateJson extends Omit<State, 'rules' | 'track' | 'exempt'> {
   readonly rules: readonly NatRuleJson[];
+  readonly track?: readonly TrackRuleJson[];
   readonly exempt: readonly string[];
 }
 
@@ -70,6 +75,7 @@ export function encodeState(state: State): string {
   const json: StateJson = {
     ...state,
     rules: state.rules.map(natRuleJson),
+    track: state.track.map(trackRuleJson),
     exempt: state.exempt.map(formatCidr),
   };
   return JSON.stringify(json);
@@ -89,6 +95,7 @@ export function decodeState(text: string): State {
     interfaces,
     timeouts,
     rules: json.rules.map(decodeRule),
+    track: (json.track ?? []).map(({ id, ...text }) => ({ ...parseTrackRule(text), id })),
     exempt: json.exempt.map(parseCidr),
   };
 }

@@ -6,6 +6,7 @@ import { BPF_COMMANDS } from './commands-bpf.js';
 import { CONNTRACK_COMMAND } from './commands-conntrack.js';
 import { NAT_COMMANDS } from './commands-nat.js';
 import { TIMEOUT_COMMANDS } from './commands-timeouts.js';
+import { TRACK_COMMANDS } from './commands-track.js';
 
 const INTERFACES: ArgumentSpec = {
   name: '<iface...>',
@@ -204,6 +205,7 @@ export const PROGRAM: GroupSpec = {
   commands: [
     ...SERVICE_COMMANDS,
     NAT_COMMANDS,
+    TRACK_COMMANDS,
     TIMEOUT_COMMANDS,
     BPF_COMMANDS,
     CONNTRACK_COMMAND,

@@ -16,6 +16,7 @@ import { checkPortRanges, parsePortRange } from '../port-range.js';
 import { zoneConflicts } from '../zone-conflict.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
+import { buildTrack } from './build-track.js';
 import type { Config, EventSink } from './config.js';
 import type { ConfigFile, FileInterface } from './file.js';
 import type { Issue, Path } from './issue.js';
@@ -65,10 +66,16 @@ export class Judge {
 /** The configuration; meaningless if the judge has recorded an issue. */
 export function buildConfig(file: ConfigFile, judge: Judge): Config {
   const interfaces = buildInterfaces(file.interfaces ?? [], judge);
+  const track = buildTrack(file.track ?? [], new Set(file.interfaces?.map(({ name }) => name)), judge);
+  const xdp = interfaces.findIndex(({ mode }) => mode === 'xdp');
+  if (track.length > 0 && xdp >= 0) {
+    judge.refuse(['interfaces', xdp, 'mode'], 'XDP mode asks no rules for tracking (track); use tc or auto');
+  }
   const metrics = file.metrics && buildListen(file.metrics.listen, judge);
   return {
     interfaces,
     rules: buildRules(file.nat ?? [], new Set(file.interfaces?.map(({ name }) => name)), judge),
+    track,
     exempt: buildExempt(file.exempt ?? [], judge),
     timeouts: buildTimeouts(file.timeouts ?? {}, judge),
     tables: buildTables(file.tables?.flows),

@@ -6,6 +6,7 @@ import type { EventType } from '../events/event.js';
 import type { InterfaceConfig } from '../interface-config.js';
 import type { NatRule } from '../nat-rule.js';
 import type { Timeouts } from '../timeouts.js';
+import type { TrackRule } from '../track-rule.js';
 
 /** What the agent appends events to. */
 export interface EventSink {
@@ -19,6 +20,8 @@ export interface Config {
   readonly interfaces: readonly InterfaceConfig[];
   /** In the order in which they are tried; their ids are 0. */
   readonly rules: readonly NatRule[];
+  /** Rules for tracking, in order; their ids are 0. */
+  readonly track: readonly TrackRule[];
   /** Destinations that are never source-translated. */
   readonly exempt: readonly Cidr[];
   readonly timeouts: Timeouts;

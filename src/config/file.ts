@@ -66,9 +66,24 @@ export interface FileRule {
   };
 }
 
+/** A rule for tracking. */
+export interface FileTrackRule {
+  action: string;
+  in?: string;
+  out?: string;
+  family?: Family;
+  src?: string;
+  dst?: string;
+  proto?: number | string;
+  sport?: number | string;
+  dport?: number | string;
+  mark?: number | string;
+}
+
 export interface ConfigFile {
   interfaces?: FileInterface[];
   nat?: FileRule[];
+  track?: FileTrackRule[];
   exempt?: string[];
   timeouts?: { preset?: string } & Record<string, string | Record<string, string>>;
   tables?: { flows?: number | { ipv4?: number; ipv6?: number } };

@@ -69,6 +69,9 @@ export const NAT_RULES_PER_BANK = 256;
 /** C: POOL_ENTRIES_PER_BANK. */
 export const POOL_ENTRIES_PER_BANK = 8192;
 
+/** one bit each (C: TRACK_RULES_MAX) */
+export const TRACK_RULES_MAX = 32;
+
 /** Index into the calls map; + 1 for IPv6. (C: enum call) */
 export const Call = {
   /** the hook again: a flow has appeared meanwhile (C: CALL_INGRESS) */
@@ -143,6 +146,12 @@ export const Call = {
   SUM_QUOTE: 68,
   /** whether the subscriber may begin one more translated flow; then on from CREATE (C: CALL_LIMIT) */
   LIMIT: 70,
+  /** rules for tracking; then the hook (C: CALL_TRACK_INGRESS) */
+  TRACK_INGRESS: 72,
+  /** C: CALL_TRACK_EGRESS. */
+  TRACK_EGRESS: 74,
+  /** the same for a flow that is complete but for its mark; then as EVENT (C: CALL_TRACK_NEW) */
+  TRACK_NEW: 76,
   /** egress: no flow has the packet's key; NEW to COMMIT at once (C: CALL_BIRTH) */
   BIRTH: 90,
 } as const;
@@ -582,7 +591,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 7,
+  LAYOUT_VERSION: 8,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -739,6 +748,8 @@ export const Reason = {
    * C: REASON_PASSED_FRAGMENT.
    */
   PASSED_FRAGMENT: 8,
+  /** a rule for tracking says so: passed as it came (C: REASON_UNTRACKED_RULE) */
+  UNTRACKED_RULE: 9,
   /** C: REASON_DROP_FIRST. */
   DROP_FIRST: 64,
   /** no flow, none may begin with it, and it may not leave untranslated (C: REASON_DROP_INVALID) */
@@ -805,6 +816,8 @@ export const SettingsFlags = {
   ZONES: 16,
   /** an interface limits its subscribers (C: SETTING_LIMITS) */
   LIMITS: 32,
+  /** there are rules for tracking (C: SETTING_TRACK) */
+  TRACK: 64,
 } as const;
 
 export type SettingsFlags = (typeof SettingsFlags)[keyof typeof SettingsFlags];
@@ -822,6 +835,22 @@ export const SweepMode = {
 } as const;
 
 export type SweepMode = (typeof SweepMode)[keyof typeof SweepMode];
+
+/** C: enum track_rule_kind. */
+export const TrackRuleKind = {
+  /** C: TRACK_RULE_NONE. */
+  NONE: 0,
+  /** the packet is passed as it came (C: TRACK_RULE_NOTRACK) */
+  NOTRACK: 1,
+  /** the flow gets a mark (C: TRACK_RULE_SET) */
+  SET: 2,
+  /** the flow gets the packet's mark (C: TRACK_RULE_SAVE) */
+  SAVE: 3,
+  /** the packet gets the flow's mark (C: TRACK_RULE_RESTORE) */
+  RESTORE: 4,
+} as const;
+
+export type TrackRuleKind = (typeof TrackRuleKind)[keyof typeof TrackRuleKind];
 
 /** Which of a flow's tuples a key is, and which way round. (C: enum tuple_form) */
 export const TupleForm = {
@@ -2699,6 +2728,8 @@ export interface Settings {
   events: number[];
   /** C: tcp_max_retrans: u8 at 188. */
   tcpMaxRetrans: number;
+  /** which entry of track_rules holds (C: track_bank: u8 at 189) */
+  trackBank: number;
   /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 192) */
   zero: number;
 }
@@ -2716,6 +2747,7 @@ export const SETTINGS = {
     timeouts: 24,
     events: 184,
     tcpMaxRetrans: 188,
+    trackBank: 189,
     zero: 192,
   },
 } as const;
@@ -2733,6 +2765,7 @@ export const settingsLayout: StructShape = {
     { name: 'timeouts', offset: 24, type: 'u32[40]' },
     { name: 'events', offset: 184, type: 'u8[4]' },
     { name: 'tcp_max_retrans', offset: 188, type: 'u8' },
+    { name: 'track_bank', offset: 189, type: 'u8' },
     { name: 'zero', offset: 192, type: 'u32' },
   ],
 };
@@ -2749,6 +2782,7 @@ export const settingsCodec: Codec<Settings> = {
     timeouts: times(40, (i) => view.getUint32(o + 24 + i * 4, LE)),
     events: [view.getUint8(o + 184), view.getUint8(o + 185), view.getUint8(o + 186), view.getUint8(o + 187)],
     tcpMaxRetrans: view.getUint8(o + 188),
+    trackBank: view.getUint8(o + 189),
     zero: view.getUint32(o + 192, LE),
   }),
   write(view, o, value) {
@@ -2765,8 +2799,9 @@ export const settingsCodec: Codec<Settings> = {
       view.setUint8(o + 184 + i * 1, whole(item, 0, 255, 'settings.events'));
     });
     view.setUint8(o + 188, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
+    view.setUint8(o + 189, whole(value.trackBank, 0, 255, 'settings.track_bank'));
     view.setUint32(o + 192, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
-    zero(view, o + 189, 3);
+    zero(view, o + 190, 2);
   },
 };
 
@@ -3167,6 +3202,248 @@ export const tcpTrackCodec: Codec<TcpTrack> = {
 };
 
 /**
+ * A rule for tracking. What it does not restrict has a mask of 0, or ports 0-65535. Compared by 64 bits, a
+ * word and the one behind it.
+ *
+ * C: struct track_rule, 120 bytes.
+ */
+export interface TrackRule {
+  /** C: saddr: be32[4] at 0. */
+  saddr: number[];
+  /** C: smask: be32[4] at 16. */
+  smask: number[];
+  /** C: daddr: be32[4] at 32. */
+  daddr: number[];
+  /** C: dmask: be32[4] at 48. */
+  dmask: number[];
+  /** ifindex that the packet came in by (C: in: u32 at 64) */
+  in: number;
+  /** that it leaves by (C: out: u32 at 68) */
+  out: number;
+  /** C: in_mask: u32 at 72. */
+  inMask: number;
+  /** C: out_mask: u32 at 76. */
+  outMask: number;
+  /** of the packet (C: mark: u32 at 80) */
+  mark: number;
+  /** C: proto: u32 at 84. */
+  proto: number;
+  /** C: mark_mask: u32 at 88. */
+  markMask: number;
+  /** C: proto_mask: u32 at 92. */
+  protoMask: number;
+  /** TRACK_RULE_SET: what the flow's mark gets (C: value: u32 at 96) */
+  value: number;
+  /** the bits of it that change (C: value_mask: u32 at 100) */
+  valueMask: number;
+  /** host order, inclusive (C: sport_min: u16 at 104) */
+  sportMin: number;
+  /** C: sport_max: u16 at 106. */
+  sportMax: number;
+  /** C: dport_min: u16 at 108. */
+  dportMin: number;
+  /** C: dport_max: u16 at 110. */
+  dportMax: number;
+  /** C: id: u16 at 112. */
+  id: number;
+  /** enum track_rule_kind (C: kind: u8 at 114) */
+  kind: number;
+}
+
+/** Where the fields of struct track_rule are, for code that reads bytes in place. */
+export const TRACK_RULE = {
+  size: 120,
+  offset: {
+    saddr: 0,
+    smask: 16,
+    daddr: 32,
+    dmask: 48,
+    in: 64,
+    out: 68,
+    inMask: 72,
+    outMask: 76,
+    mark: 80,
+    proto: 84,
+    markMask: 88,
+    protoMask: 92,
+    value: 96,
+    valueMask: 100,
+    sportMin: 104,
+    sportMax: 106,
+    dportMin: 108,
+    dportMax: 110,
+    id: 112,
+    kind: 114,
+  },
+} as const;
+
+export const trackRuleLayout: StructShape = {
+  name: 'track_rule',
+  size: 120,
+  fields: [
+    { name: 'saddr', offset: 0, type: 'be32[4]' },
+    { name: 'smask', offset: 16, type: 'be32[4]' },
+    { name: 'daddr', offset: 32, type: 'be32[4]' },
+    { name: 'dmask', offset: 48, type: 'be32[4]' },
+    { name: 'in', offset: 64, type: 'u32' },
+    { name: 'out', offset: 68, type: 'u32' },
+    { name: 'in_mask', offset: 72, type: 'u32' },
+    { name: 'out_mask', offset: 76, type: 'u32' },
+    { name: 'mark', offset: 80, type: 'u32' },
+    { name: 'proto', offset: 84, type: 'u32' },
+    { name: 'mark_mask', offset: 88, type: 'u32' },
+    { name: 'proto_mask', offset: 92, type: 'u32' },
+    { name: 'value', offset: 96, type: 'u32' },
+    { name: 'value_mask', offset: 100, type: 'u32' },
+    { name: 'sport_min', offset: 104, type: 'u16' },
+    { name: 'sport_max', offset: 106, type: 'u16' },
+    { name: 'dport_min', offset: 108, type: 'u16' },
+    { name: 'dport_max', offset: 110, type: 'u16' },
+    { name: 'id', offset: 112, type: 'u16' },
+    { name: 'kind', offset: 114, type: 'u8' },
+  ],
+};
+
+export const trackRuleCodec: Codec<TrackRule> = {
+  size: 120,
+  read: (view, o) => ({
+    saddr: [view.getUint32(o, false), view.getUint32(o + 4, false), view.getUint32(o + 8, false), view.getUint32(o + 12, false)],
+    smask: [view.getUint32(o + 16, false), view.getUint32(o + 20, false), view.getUint32(o + 24, false), view.getUint32(o + 28, false)],
+    daddr: [view.getUint32(o + 32, false), view.getUint32(o + 36, false), view.getUint32(o + 40, false), view.getUint32(o + 44, false)],
+    dmask: [view.getUint32(o + 48, false), view.getUint32(o + 52, false), view.getUint32(o + 56, false), view.getUint32(o + 60, false)],
+    in: view.getUint32(o + 64, LE),
+    out: view.getUint32(o + 68, LE),
+    inMask: view.getUint32(o + 72, LE),
+    outMask: view.getUint32(o + 76, LE),
+    mark: view.getUint32(o + 80, LE),
+    proto: view.getUint32(o + 84, LE),
+    markMask: view.getUint32(o + 88, LE),
+    protoMask: view.getUint32(o + 92, LE),
+    value: view.getUint32(o + 96, LE),
+    valueMask: view.getUint32(o + 100, LE),
+    sportMin: view.getUint16(o + 104, LE),
+    sportMax: view.getUint16(o + 106, LE),
+    dportMin: view.getUint16(o + 108, LE),
+    dportMax: view.getUint16(o + 110, LE),
+    id: view.getUint16(o + 112, LE),
+    kind: view.getUint8(o + 114),
+  }),
+  write(view, o, value) {
+    fixed(value.saddr, 4, 'track_rule.saddr').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'track_rule.saddr'), false);
+    });
+    fixed(value.smask, 4, 'track_rule.smask').forEach((item, i) => {
+      view.setUint32(o + 16 + i * 4, whole(item, 0, 4294967295, 'track_rule.smask'), false);
+    });
+    fixed(value.daddr, 4, 'track_rule.daddr').forEach((item, i) => {
+      view.setUint32(o + 32 + i * 4, whole(item, 0, 4294967295, 'track_rule.daddr'), false);
+    });
+    fixed(value.dmask, 4, 'track_rule.dmask').forEach((item, i) => {
+      view.setUint32(o + 48 + i * 4, whole(item, 0, 4294967295, 'track_rule.dmask'), false);
+    });
+    view.setUint32(o + 64, whole(value.in, 0, 4294967295, 'track_rule.in'), LE);
+    view.setUint32(o + 68, whole(value.out, 0, 4294967295, 'track_rule.out'), LE);
+    view.setUint32(o + 72, whole(value.inMask, 0, 4294967295, 'track_rule.in_mask'), LE);
+    view.setUint32(o + 76, whole(value.outMask, 0, 4294967295, 'track_rule.out_mask'), LE);
+    view.setUint32(o + 80, whole(value.mark, 0, 4294967295, 'track_rule.mark'), LE);
+    view.setUint32(o + 84, whole(value.proto, 0, 4294967295, 'track_rule.proto'), LE);
+    view.setUint32(o + 88, whole(value.markMask, 0, 4294967295, 'track_rule.mark_mask'), LE);
+    view.setUint32(o + 92, whole(value.protoMask, 0, 4294967295, 'track_rule.proto_mask'), LE);
+    view.setUint32(o + 96, whole(value.value, 0, 4294967295, 'track_rule.value'), LE);
+    view.setUint32(o + 100, whole(value.valueMask, 0, 4294967295, 'track_rule.value_mask'), LE);
+    view.setUint16(o + 104, whole(value.sportMin, 0, 65535, 'track_rule.sport_min'), LE);
+    view.setUint16(o + 106, whole(value.sportMax, 0, 65535, 'track_rule.sport_max'), LE);
+    view.setUint16(o + 108, whole(value.dportMin, 0, 65535, 'track_rule.dport_min'), LE);
+    view.setUint16(o + 110, whole(value.dportMax, 0, 65535, 'track_rule.dport_max'), LE);
+    view.setUint16(o + 112, whole(value.id, 0, 65535, 'track_rule.id'), LE);
+    view.setUint8(o + 114, whole(value.kind, 0, 255, 'track_rule.kind'));
+    zero(view, o + 115, 5);
+  },
+};
+
+/**
+ * All of them, in order; of each kind the first that matches acts. A bit stands for a rule, the lowest for
+ * the first.
+ *
+ * C: struct track_rules, 3872 bytes.
+ */
+export interface TrackRules {
+  /** C: count: u32 at 0. */
+  count: number;
+  /** C: notrack: u32 at 4. */
+  notrack: number;
+  /** set and save (C: change: u32 at 8) */
+  change: number;
+  /** C: restore: u32 at 12. */
+  restore: number;
+  /** asked only where the packet leaves (C: out: u32 at 16) */
+  out: number;
+  /** C: ipv4: u32 at 20. */
+  ipv4: number;
+  /** C: ipv6: u32 at 24. */
+  ipv6: number;
+  /** C: rule: struct track_rule[32] at 32. */
+  rule: TrackRule[];
+}
+
+/** Where the fields of struct track_rules are, for code that reads bytes in place. */
+export const TRACK_RULES = {
+  size: 3872,
+  offset: {
+    count: 0,
+    notrack: 4,
+    change: 8,
+    restore: 12,
+    out: 16,
+    ipv4: 20,
+    ipv6: 24,
+    rule: 32,
+  },
+} as const;
+
+export const trackRulesLayout: StructShape = {
+  name: 'track_rules',
+  size: 3872,
+  fields: [
+    { name: 'count', offset: 0, type: 'u32' },
+    { name: 'notrack', offset: 4, type: 'u32' },
+    { name: 'change', offset: 8, type: 'u32' },
+    { name: 'restore', offset: 12, type: 'u32' },
+    { name: 'out', offset: 16, type: 'u32' },
+    { name: 'ipv4', offset: 20, type: 'u32' },
+    { name: 'ipv6', offset: 24, type: 'u32' },
+    { name: 'rule', offset: 32, type: 'struct track_rule[32]' },
+  ],
+};
+
+export const trackRulesCodec: Codec<TrackRules> = {
+  size: 3872,
+  read: (view, o) => ({
+    count: view.getUint32(o, LE),
+    notrack: view.getUint32(o + 4, LE),
+    change: view.getUint32(o + 8, LE),
+    restore: view.getUint32(o + 12, LE),
+    out: view.getUint32(o + 16, LE),
+    ipv4: view.getUint32(o + 20, LE),
+    ipv6: view.getUint32(o + 24, LE),
+    rule: times(32, (i) => trackRuleCodec.read(view, o + 32 + i * 120)),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.count, 0, 4294967295, 'track_rules.count'), LE);
+    view.setUint32(o + 4, whole(value.notrack, 0, 4294967295, 'track_rules.notrack'), LE);
+    view.setUint32(o + 8, whole(value.change, 0, 4294967295, 'track_rules.change'), LE);
+    view.setUint32(o + 12, whole(value.restore, 0, 4294967295, 'track_rules.restore'), LE);
+    view.setUint32(o + 16, whole(value.out, 0, 4294967295, 'track_rules.out'), LE);
+    view.setUint32(o + 20, whole(value.ipv4, 0, 4294967295, 'track_rules.ipv4'), LE);
+    view.setUint32(o + 24, whole(value.ipv6, 0, 4294967295, 'track_rules.ipv6'), LE);
+    fixed(value.rule, 32, 'track_rules.rule').forEach((item, i) => {
+      trackRuleCodec.write(view, o + 32 + i * 120, item);
+    });
+    zero(view, o + 28, 4);
+  },
+};
+
+/**
  * A connection's two tuples are as on the wire in their direction, before translation on the original's
  * side and as the replies arrive on the reply's. For ICMP queries both ports hold the identifier, for GRE
  * what its key folds to; protocols without either have 0.
@@ -3499,6 +3776,8 @@ export const layouts = {
   sweep_request: sweepRequestLayout,
   tcp_sender: tcpSenderLayout,
   tcp_track: tcpTrackLayout,
+  track_rule: trackRuleLayout,
+  track_rules: trackRulesLayout,
   tuple4: tuple4Layout,
   tuple4_key: tuple4KeyLayout,
   tuple6: tuple6Layout,
@@ -3603,6 +3882,8 @@ export const maps: {
    * C: subscribers: hash, struct subscriber_key → struct subscriber.
    */
   readonly subscribers: MapLayout<SubscriberKey, Subscriber>;
+  /** Rules for tracking; two banks, as nat_rules has. (C: track_rules: array, u32 → struct track_rules) */
+  readonly track_rules: MapLayout<number, TrackRules>;
   /**
    * Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port.
    *
@@ -3841,6 +4122,14 @@ export const maps: {
     flags: 1,
     key: subscriberKeyCodec,
     value: subscriberCodec,
+  },
+  track_rules: {
+    name: 'track_rules',
+    type: 'array',
+    maxEntries: 2,
+    flags: 0,
+    key: u32Codec,
+    value: trackRulesCodec,
   },
   tuples4: {
     name: 'tuples4',

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { Capture } from '../helpers/capture.js';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Flow } from '../helpers/flow.js';
+import { forwardedBy } from '../helpers/forwarded.js';
 import { type CtnatScene, followsItsWay, keepsItsFlow, PORT } from '../helpers/live-flow.js';
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
 import { HTTP_PORT, network, UDP_PORT } from '../helpers/scene.js';
@@ -25,12 +26,7 @@ async function attach({ ctnat, router }: CtnatScene, ...options: string[]): Prom
   await ctnat.run(['attach', router.wan, '--masquerade=all', '--mode', 'tc', ...options]);
 }
 
-/** IPv4 packets that the router's stack has forwarded so far. */
-async function forwarded({ router }: CtnatScene): Promise<number> {
-  const { stdout } = await router.ns.run(['cat', '/proc/net/snmp']);
-  const [names, values] = stdout.split('\n').filter((line) => line.startsWith('Ip:'));
-  return Number(values!.split(' ')[names!.split(' ').indexOf('ForwDatagrams')]);
-}
+const forwarded = ({ router }: CtnatScene): Promise<number> => forwardedBy(router.ns);
 
 async function udpFlows(ctnat: Ctnat): Promise<Flow[]> {
   return ctnat.json<Flow[]>(['bpf', 'ct', 'list', 'global', '-p', 'udp']);

@@ -15,6 +15,8 @@ import {
   SWEEP_REQUEST,
   SweepMode,
 } from '../../src/generated/layouts.gen.js';
+import { trackEntries } from '../../src/track-entry.js';
+import { parseTrackRule, type TrackRuleText } from '../../src/track-rule.js';
 import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
 import { closeLongWay, type Hooks, openHooks, type Way } from './datapath/hooks.js';
 import { loadDatapath } from './datapath/load.js';
@@ -39,6 +41,8 @@ export interface Setup {
   rules?: RuleSetup[];
   /** What rules with a pool translate to. */
   pool?: readonly PoolEntry[];
+  /** Rules for tracking, as texts. */
+  track?: readonly TrackRuleText[];
   /** enum settings_flags. */
   flags?: number;
   /** Slots that may be used of each family. */
@@ -127,10 +131,15 @@ export class Datapath {
     setup.pool?.forEach((entry, i) => {
       this.map(maps.nat_pools).set(i, entry);
     });
-    const { flags = SettingsFlags.TCP_LOOSE } = setup;
     const eim = interfaces.some(([, fields]) => fields.eim) ? SettingsFlags.EIM : 0;
     const zones = interfaces.some(([, { zone }]) => zone) ? SettingsFlags.ZONES : 0;
     const limits = interfaces.some(([, { limits }]) => limits) ? SettingsFlags.LIMITS : 0;
+    const track = trackEntries((setup.track ?? []).map(parseTrackRule), (name) =>
+      name in this.network ? this.network[name as InterfaceName] : undefined,
+    );
+    this.map(maps.track_rules).set(0, track);
+    const { flags: given = SettingsFlags.TCP_LOOSE } = setup;
+    const flags = track.count > 0 ? given | SettingsFlags.TRACK : given;
     this.map(maps.settings).set(
       0,
       settings({ slots: setup.slots ?? FLOWS, rules: rules.length, flags: flags | eim | zones | limits }),

@@ -28,6 +28,7 @@ import type {
 } from '../../src/product.js';
 import type { TimeoutChange } from '../../src/timeout-change.js';
 import type { Timeouts } from '../../src/timeouts.js';
+import type { TrackRule } from '../../src/track-rule.js';
 
 import { FakeFlowEditor } from './fake-flow-editor.js';
 
@@ -38,6 +39,7 @@ export class FakeProduct implements Product {
   held: Timeouts = DEFAULT_TIMEOUTS;
   table: Flow[] = [];
   nat: Mapping[] = [];
+  track: TrackRule[] = [];
   rules: NatRule[] = [];
   counters: Metric[] = [];
   histogram: RetryHistogram = { retries: [], refused: 0 };
@@ -73,6 +75,26 @@ export class FakeProduct implements Product {
     const added = { ...rule, id: Math.max(0, ...this.rules.map(({ id }) => id)) + 1 };
     this.rules.push(added);
     return added;
+  }
+
+  async trackAdd(rule: TrackRule): Promise<TrackRule> {
+    const added = { ...rule, id: this.track.length + 1 };
+    this.track.push(added);
+    return added;
+  }
+
+  async trackList(): Promise<TrackRule[]> {
+    return this.track;
+  }
+
+  async trackDelete(id: number): Promise<boolean> {
+    const before = this.track.length;
+    this.track = this.track.filter((rule) => rule.id !== id);
+    return this.track.length < before;
+  }
+
+  async trackFlush(): Promise<number> {
+    return this.track.splice(0).length;
   }
 
   async timeouts(): Promise<Timeouts> {

@@ -373,7 +373,46 @@ test('global options stand before or behind the command, the environment behind 
   t.same(await opened('gc', { CTNAT_PIN_PATH: '' }), [{ pinPath: '/sys/fs/bpf/ctnat' }]);
 });
 
+test('rules for tracking are added, listed and deleted', async (t) => {
+  const product = new FakeProduct();
+  const run = (line: string) => ctnat(line, { product });
+  const added: [string, string][] = [
+    ['notrack -i lan0 -p udp --dport 53', 'notrack -i lan0 -p udp --dport 53'],
+    ['set -s 10.1.2.3/16 --to 1/255', 'set -s 10.1.0.0/16 --to 0x1/0xff'],
+    ['save -o wan0 --mark 0x10/0xf0', 'save -o wan0 --mark 0x10/0xf0'],
+    ['restore -i wan0 -f ipv6 -p tcp --sport 1-1023', 'restore -i wan0 -f ipv6 -p tcp --sport 1-1023'],
+  ];
+  for (const [i, [given, text]] of added.entries()) {
+    t.match(await run(`track add ${given}`), { status: 0, stdout: `rule ${i + 1}: ${text}\n` });
+  }
+  t.equal(
+    (await run('track list')).stdout,
+    'ID  ACTION             IN    OUT   FAMILY  PROTO  SRC          DST  SPORT   DPORT  MARK\n' +
+      ' 1  notrack            lan0  any   any     udp    any          any  any     53     any\n' +
+      ' 2  mark set 0x1/0xff  any   any   ipv4    any    10.1.0.0/16  any  any     any    any\n' +
+      ' 3  mark save          any   wan0  any     any    any          any  any     any    0x10/0xf0\n' +
+      ' 4  mark restore       wan0  any   ipv6    tcp    any          any  1-1023  any    any\n',
+  );
+  t.same(JSON.parse((await run('track list -o json')).stdout)[0], {
+    id: 1,
+    action: 'notrack',
+    in: 'lan0',
+    proto: 'udp',
+    dport: '53',
+  });
+  t.match(await run('track delete 2'), { status: 0, stdout: 'rule 2: deleted\n' });
+  t.match(await run('track delete 2'), { status: 0, stderr: /there is no rule 2/ });
+  t.match(await run('track flush'), { status: 0, stdout: '3 rules deleted\n' });
+});
+
 const WRONG: Record<string, string> = {
+  'track add': 'ctnat track add needs a command: notrack, set, save, restore',
+  'track add set --to 0x10/0x1':
+    '--to: mark "0x10/0x1" matches nothing: the value has bits that its mask has not',
+  'track add notrack --dport 53': '--dport: dport needs a protocol with ports: tcp, udp, sctp, udplite',
+  'track add save -s 10.0.0.0/8 -d fd00::/8':
+    '--dst: the rule mixes ipv4 and ipv6; all its addresses are of one family',
+  'track delete x': 'invalid rule id "x"; `ctnat track list` shows the ids',
   foo: "unknown command 'foo'; see ctnat --help",
   statsu: "unknown command 'statsu' (Did you mean status?); see ctnat --help",
   'bpf ct lst': "unknown command 'lst' (Did you mean one of list, ls?); see ctnat bpf ct --help",

@@ -13,6 +13,7 @@ import { DEFAULT_TIMEOUTS, TIMEOUT_PRESETS } from '../../src/defaults.js';
 import { ATTACH_MODES, MAPPING_MODES } from '../../src/interface-config.js';
 import { natRuleText } from '../../src/nat-rule.js';
 import { TIMEOUT_KEYS, TIMEOUT_NAMES } from '../../src/timeouts.js';
+import { trackRuleText } from '../../src/track-rule.js';
 import { packageFile } from '../../src/version.js';
 
 const CONTRACT = `interfaces:
@@ -25,6 +26,10 @@ const CONTRACT = `interfaces:
 nat:
   - { dnat: { in: eth0, proto: tcp, dport: 8080, to: "10.0.0.2:80" } }
   - { snat: { out: eth0, src: 10.1.0.0/16, to: "198.51.100.4-198.51.100.7:20000-29999" } }
+track:
+  - { action: notrack, in: lan0, proto: udp, dport: 53 }
+  - { action: mark set 0x1/0xff, in: lan0, src: 10.1.2.3/16 }
+  - { action: mark restore, in: eth0, mark: 0, family: ipv6 }
 exempt: [10.0.0.0/8]         # destinations that are never source-translated
 timeouts:
   preset: rfc                # rfc (default), netfilter, cilium
@@ -61,6 +66,11 @@ test('the contract example means what it says', async (t) => {
     'dnat -i eth0 -p tcp --dport 8080 --to 10.0.0.2:80',
     'snat -o eth0 -s 10.1.0.0/16 --to 198.51.100.4-198.51.100.7:20000-29999',
   ]);
+  t.same(config.track.map(trackRuleText), [
+    'notrack -i lan0 -p udp --dport 53',
+    'set -i lan0 -s 10.1.0.0/16 --to 0x1/0xff',
+    'restore -i eth0 -f ipv6 --mark 0x0',
+  ]);
   t.same(config.exempt.map(formatCidr), ['10.0.0.0/8']);
   t.same(config.timeouts, DEFAULT_TIMEOUTS);
   t.same(config.tables, { flows4: 262144, flows6: 262144 });
@@ -75,6 +85,7 @@ test('a file that names nothing gets the defaults', async (t) => {
   t.same(read('interfaces: []\n'), {
     interfaces: [],
     rules: [],
+    track: [],
     exempt: [],
     timeouts: TIMEOUT_PRESETS.rfc,
     tables: {},
@@ -205,7 +216,7 @@ for (const [name, [text, check, expected]] of Object.entries(GOOD)) {
   test(`good: ${name}`, async (t) => t.same(check(read(text)), expected));
 }
 
-const TOP = 'interfaces, nat, exempt, timeouts, tables, gc, metrics, events';
+const TOP = 'interfaces, nat, track, exempt, timeouts, tables, gc, metrics, events';
 const DURATION = 'expected a duration with its unit such as 7440s, 5m, 2h or 1500ms';
 const A = 'interfaces: [{name: a}]\n';
 
@@ -281,6 +292,10 @@ const BAD: Record<string, [text: string, line: string]> = {
   'a zone beside endpoint-independent mappings': [
     'interfaces: [{name: a, mapping: {udp: eim}}, {name: b, zone: 2}]',
     ':1:62: interfaces[1].zone: can not have zone 2 while a has mapping eim, which knows no zones; attach a with mapping apdm, or b without a zone',
+  ],
+  'rules for tracking beside mode xdp': [
+    'interfaces: [{name: a, mode: xdp}]\ntrack: [{action: notrack}]',
+    ':1:30: interfaces[0].mode: XDP mode asks no rules for tracking (track); use tc or auto',
   ],
   'endpoint-independent mappings in mode xdp': [
     'interfaces: [{name: a, mode: xdp, mapping: eim}]',

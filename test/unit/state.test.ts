@@ -6,7 +6,7 @@ import { withIds } from '../../src/apply.js';
 import { TIMEOUT_PRESETS } from '../../src/defaults.js';
 import { filteringFor, mappingForAll } from '../../src/interface-config.js';
 import { decodeEntry, encodeEntry } from '../../src/ledger.js';
-import { parseNatRule } from '../../src/nat-rule.js';
+import { isSameRule, parseNatRule } from '../../src/nat-rule.js';
 import { freeId } from '../../src/rules.js';
 import { type Attachment, decodeState, emptyState, encodeState, type State } from '../../src/state.js';
 import { stateChanges } from '../../src/state-changes.js';
@@ -85,7 +85,7 @@ test('a rule that was there keeps its id, a new one takes a free one', async (t)
     source('198.51.100.4-198.51.100.7:20000-29999'),
   ];
   t.same(
-    withIds(wanted, STATE.rules).map(({ id }) => id),
+    withIds(wanted, STATE.rules, isSameRule).map(({ id }) => id),
     [3, 1, 4, 2],
   );
 });

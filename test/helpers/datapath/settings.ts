@@ -68,6 +68,7 @@ export function settings(fields: { flags?: number; slots?: number; rules?: numbe
     timeouts,
     events: [0, 0, 0, 0],
     tcpMaxRetrans: 3,
+    trackBank: 0,
     zero: 0,
   };
 }
