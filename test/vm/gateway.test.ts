@@ -139,6 +139,7 @@ t.test('every command does its work', async (t) => {
   await ran(['nat', 'delete', String(rules.at(-1)!.id)]);
   t.equal((await ctnat.json<object[]>(['nat', 'list'])).length, rules.length - 1);
   await ran(['nat', 'flush']);
+  await tracked(t, ran);
   await ran(['timeouts', 'set', 'udp.timeout', '20s']);
   await ran(['apply', config, '--check']);
   await ran(['apply', config]);
@@ -159,6 +160,23 @@ t.test('every command does its work', async (t) => {
     'none was left out',
   );
 });
+
+/** Rules for tracking are added, listed and deleted. */
+async function tracked(t: Test, ran: (argv: string[]) => Promise<RunResult>): Promise<void> {
+  const sides = ['-i', router.lan[0]!, '-p', 'udp'];
+  await ran(['track', 'add', 'notrack', ...sides, '--dport', '97']);
+  await ran(['track', 'add', 'set', ...sides, '--to', '7']);
+  await ran(['track', 'add', 'save', ...sides]);
+  await ran(['track', 'add', 'restore', ...sides]);
+  const rules = async () =>
+    JSON.parse((await ran(['track', 'list', '-o', 'json'])).stdout) as { id: number }[];
+  const added = await rules();
+  t.equal(added.length, 4);
+  await ran(['track', 'delete', String(added[0]!.id)]);
+  t.same(await rules(), added.slice(1));
+  await ran(['track', 'flush']);
+  t.same(await rules(), []);
+}
 
 /** The stream of events tells of a flow that begins. */
 async function watched(t: Test, used: Set<string>): Promise<void> {
