@@ -60,8 +60,7 @@ export async function withTracks<T>(
   measure: (tracks: readonly Track[]) => Promise<T>,
   room?: Room,
 ): Promise<T> {
-  const undo: (() => unknown)[] = [];
-  const teardown = Teardown.of({ teardown: (step: () => unknown) => void undo.push(step) } as never);
+  const teardown = Teardown.create();
   const load = openBuilt('test/load.bpf.o');
   try {
     load.load();
@@ -78,7 +77,7 @@ export async function withTracks<T>(
     }
     return await measure(tracks);
   } finally {
-    for (const step of undo.reverse()) await step();
+    await teardown.run();
     load.close();
   }
 }

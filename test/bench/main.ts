@@ -10,7 +10,9 @@ import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
 import type { Network } from '../helpers/datapath/step.js';
+import { Teardown } from '../helpers/teardown.js';
 import { TARGETS } from './aims.js';
+import { mend } from './borrowed.js';
 import { type CommandCost, measureCommand } from './cli-cost.js';
 import { measureForwarding } from './forwarding.js';
 import { FullTable } from './full-table.js';
@@ -102,6 +104,8 @@ async function repeated(name: string, limit: string, argv: readonly string[]): P
 
 async function printCli(network: Network): Promise<void> {
   const full = new FullTable();
+  const teardown = Teardown.create();
+  teardown.defer('the table of the commands', () => full.remove());
   try {
     await full.attach(1 << 20);
     const rows = [
@@ -119,7 +123,7 @@ async function printCli(network: Network): Promise<void> {
     console.log(`\n## Commands, with ${MILLION.toLocaleString('en')} flows unless said otherwise\n`);
     console.log(table(['command', 'seconds', 'peak MB', 'lines', 'aim'], rows));
   } finally {
-    await full.remove();
+    await teardown.run();
   }
 }
 
@@ -129,6 +133,8 @@ async function main(): Promise<void> {
   const flavour = options.flavour ?? flavours().at(-1);
   if (!flavour) throw new Error('Cannot measure: nothing was built (run "make build")');
   try {
+    for (const path of mend())
+      console.error(`bench: ${path}: put back, which a run that was killed has left`);
     console.log(
       `# Bench\n\n${machineFacts()
         .map((fact) => `- ${fact}`)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // Packets a second over the number of flows, up to a million: what the caches do to a table. With it what needs as
 // many flows: listing them.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { Teardown } from '../helpers/teardown.js';
+import { borrow } from './borrowed.js';
 import { measureCommand } from './cli-cost.js';
 import { begin, inTurns, type Readings, read, withTracks } from './forwarding.js';
 import { type FullCosts, measureFullCosts } from './full-costs.js';
@@ -78,12 +79,13 @@ export async function measureManyFlows(
   );
 }
 
+/** Also a signal that ends the bench puts the limits back. */
 async function withRoom<T>(work: () => Promise<T>): Promise<T> {
-  const before = Object.keys(LIMITS).map((path) => [path, readFileSync(path, 'utf8')] as const);
+  const teardown = Teardown.create();
   try {
-    for (const [path, value] of Object.entries(LIMITS)) writeFileSync(path, String(value));
+    teardown.defer("Netfilter's limits", borrow(LIMITS));
     return await work();
   } finally {
-    for (const [path, value] of before) writeFileSync(path, value);
+    await teardown.run();
   }
 }

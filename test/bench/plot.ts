@@ -23,7 +23,7 @@ export function plot(lines: readonly Line[], { title, xLabel, yLabel }: PlotOpti
   const xs = points.map(([x]) => Math.log10(x));
   const [low, high] = [Math.min(...xs), Math.max(...xs)];
   const step = niceStep(Math.max(...points.map(([, y]) => y)));
-  const top = Math.ceil(Math.max(...points.map(([, y]) => y)) / step) * step;
+  const top = Math.max(1, Math.ceil(Math.max(...points.map(([, y]) => y)) / step)) * step;
   const atX = (x: number): number =>
     LEFT + ((Math.log10(x) - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
   const atY = (y: number): number => HEIGHT - BOTTOM - (y / top) * (HEIGHT - TOP - BOTTOM);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The kinds of router that are compared: how each is set up, and how it forgets its flows.
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Namespace } from '../helpers/netns.js';
@@ -73,7 +73,11 @@ function ctnat(mode: string, redirect = false): Omit<RouterKind, 'name'> {
         }),
       };
       writeFileSync(file, JSON.stringify(config));
-      await ctnat.run(['apply', file], { limitMs: 180_000 });
+      try {
+        await ctnat.run(['apply', file], { limitMs: 180_000 });
+      } finally {
+        rmSync(file);
+      }
     },
     forget: ({ ctnat }) => ctnat.run(['bpf', 'ct', 'flush', 'global']),
     list: ({ ctnat }) => ctnat.argv(['bpf', 'ct', 'list', 'global']),

@@ -76,8 +76,7 @@ export async function measureTalks(
   rounds: number,
   missing: (name: string, why: string) => void,
 ): Promise<TalkRow[]> {
-  const undo: (() => unknown)[] = [];
-  const teardown = Teardown.of({ teardown: (step: () => unknown) => void undo.push(step) } as never);
+  const teardown = Teardown.create();
   try {
     const talk = await compile('talk', teardown, { sources: join(ROOT, 'test/bench') });
     const tracks: { name: RouterName; lane: TalkLane; readings: Map<TalkName, number[]>; failed: number }[] =
@@ -114,7 +113,7 @@ export async function measureTalks(
       failed,
     }));
   } finally {
-    for (const step of undo.reverse()) await step();
+    await teardown.run();
   }
 }
 

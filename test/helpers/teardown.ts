@@ -21,10 +21,15 @@ export class Teardown {
 
   /** A stack that runs when the test ends, or when the process is told to end. */
   static of(t: Test): Teardown {
-    const teardown = new Teardown();
-    listenForSignals();
+    const teardown = Teardown.create();
     t.teardown(() => teardown.run());
     return teardown;
+  }
+
+  /** A stack that runs when whoever has it says so, or when the process is told to end. */
+  static create(): Teardown {
+    listenForSignals();
+    return new Teardown();
   }
 
   /** Remembers how to undo what was just done. */
