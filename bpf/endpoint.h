@@ -114,13 +114,19 @@ inline_ void endpoint_peer(struct tuple6 *t, const __be32 *outside, __be16 port,
 	t->dport = port;
 }
 
-/* Counts a flow on an endpoint. False: it is being closed, or is no longer that of this generation. */
-inline_ bool endpoint_take(struct flow *e, __u16 gen)
+/*
+ * Counts a flow on an endpoint. False: it is being closed, or is no longer that of this generation.
+ * `opening`: LOCK_OPENING where its inside key has led here, else 0. Then its maker, on another CPU, can only
+ * go on to publish it; who looks for the kill half afterwards reads the claim.
+ */
+inline_ bool endpoint_take(struct flow *e, __u16 gen, const __u32 opening)
 {
 	__u32 lock;
 
 	__sync_fetch_and_add(&e->lock, LOCK_CLAIM);
 	lock = read_once(e->lock);
+	if (lock & opening)
+		lock &= LOCK_CLAIM_MASK;
 	if (lock > LOCK_CLAIM && lock < ENDPOINT_FLOWS_MAX && read_once(e->gen) == gen &&
 	    (read_once(e->status) & CT_ENDPOINT))
 		return true;

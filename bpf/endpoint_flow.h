@@ -9,10 +9,11 @@
  *
  * Two CPUs with the first packets of one inside endpoint both make an endpoint, each with a port of its own;
  * the second insert of the inside key fails, its maker gives port and slot back and finds the first one's.
+ * Who finds an endpoint before its maker publishes it takes it as it is.
  * A flow's reply tuple is free, since its outside port is the endpoint's alone. What may still hold it is a
- * flow past its deadline, which is ended; the same flow, begun on another CPU, which is joined; or a flow
- * that no endpoint knows (of the host's own, or from before the mapping was asked for): then this one flow
- * gets a port like any other's (CLAIM).
+ * flow past its deadline, which is ended; the same flow, begun on another CPU, which is helped and joined; or
+ * a flow that no endpoint knows (of the host's own, or from before the mapping was asked for): then this one
+ * flow gets a port like any other's (CLAIM).
  *
  * Where subscribers are limited, LIMIT has seen to the rate of flows before; that of ports is looked at where
  * a mapping or such a flow begins, and OPEN counts the endpoint, which has the port, instead of its flows.
@@ -90,9 +91,11 @@ inline_ int endpoint_open(struct __sk_buff *skb, const bool v6)
 	ref.gen = f->gen;
 	ref.form = FORM_ORIGINAL | (tuple_key(&key, &t, f->proto, key_flags, 0, v6) ? FORM_SOURCE_HIGH : 0);
 	write_once(f->status, CT_ENDPOINT);
-	barrier_compiler();
+	/* whose next packets, on other CPUs, need not wait for this one */
+	__sync_fetch_and_add(&f->lock, LOCK_OPENING);
 	err = tuple_claim(&key, &ref, v6);
 	if (err) {
+		__sync_fetch_and_add(&f->lock, -LOCK_OPENING);
 		flow_tuple(f, CT_DIR_REPLY, &t, v6);
 		tuple_key(&key, &t, f->proto, key_flags, 0, v6);
 		tuple_release(&key, v6);
@@ -104,7 +107,7 @@ inline_ int endpoint_open(struct __sk_buff *skb, const bool v6)
 		counter_add(COUNTER_ENDPOINTS_OPENED, 1);
 		if (unlikely(f->nat & ~NAT_TYPE_MASK))
 			subscriber_take(f, v6);
-		slot_publish(f);
+		__sync_fetch_and_add(&f->lock, -(LOCK_KILL + LOCK_OPENING)); /* published */
 	}
 	skb->cb[0] &= ~0xff00; /* its search for a slot begins anew, without the port's retries */
 	skb->cb[3] = 0;
@@ -128,6 +131,27 @@ inline_ void endpoints_put(const struct endpoints *ends)
 		endpoint_put(ends->destination);
 }
 
+/*
+ * Whether it is the same flow, begun on another CPU, whose last key is this one: who began it may be held up
+ * before setting it. What a packet needs of the flow was there before its first key.
+ */
+inline_ void endpoint_help(const struct packet *p, const struct flow *holder, __u32 slot, __u16 gen,
+			   __u32 now, const bool v6)
+{
+	__u32 flags = holder->flags & FLOW_HAS_ENDPOINT;
+	struct tuple_ref ref = {.slot = slot, .gen = gen};
+	union tuple_key key;
+
+	/* one with two endpoints has a middle key first */
+	if (flags == FLOW_HAS_ENDPOINT || !flags || !flow_is_live(holder, gen, now))
+		return;
+	ref.form =
+		FORM_ORIGINAL |
+		(tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind), 0, v6) ? FORM_SOURCE_HIGH : 0);
+	if (!tuple_claim(&key, &ref, v6) && !flow_is_live(holder, gen, now)) /* it has ended meanwhile */
+		tuple_release(&key, v6);
+}
+
 /* The reply tuple is taken. `key`: its key. */
 inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct packet *p,
 			   const union tuple_key *key, __u32 now, const enum hook_dir at, const bool v6)
@@ -136,14 +160,16 @@ inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct p
 	struct tuple6 original;
 	struct flow *holder;
 	__u32 slot;
+	__u16 gen;
 
 	if (!held)
 		return endpoint_again(skb, f, at, v6);
 	slot = held->slot;
+	gen = held->gen;
 	holder = flow_at(slot, v6);
 	if (!holder)
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
-	if (tick_before(read_once(holder->deadline), now) && held->gen == read_once(holder->gen)) {
+	if (tick_before(read_once(holder->deadline), now) && gen == read_once(holder->gen)) {
 		if (hop_retry(skb, SLOT_PASSES + PORT_PASSES))
 			hop_reap(skb, slot, call_endpoint(at), v6);
 		return create_fail(skb, f, at, REASON_DROP_RACE);
@@ -151,8 +177,10 @@ inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct p
 	flow_tuple(holder, CT_DIR_ORIGINAL, &original, v6);
 	if (address_equal(original.saddr, p->tuple.saddr, v6) &&
 	    address_equal(original.daddr, p->tuple.daddr, v6) && original.sport == p->tuple.sport &&
-	    original.dport == p->tuple.dport)
+	    original.dport == p->tuple.dport) {
+		endpoint_help(p, holder, slot, gen, now, v6);
 		return create_join(skb, f, at, v6);
+	}
 	if (at == HOOK_INGRESS)
 		return create_fail(skb, f, at, REASON_DROP_CLASH);
 	if (unlikely(limit_is_reached(f, v6)))
@@ -171,19 +199,13 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 {
 	__u32 flags = (ends->source ? FLOW_SOURCE_ENDPOINT : 0) |
 		      (ends->destination ? FLOW_DESTINATION_ENDPOINT : 0);
-	struct tuple_ref ref = {.slot = slot, .gen = f->gen};
-	__u8 key_flags = kind_key_flags(p->kind);
+	struct tuple_ref ref = {.slot = slot, .gen = f->gen}, *held;
+	__u8 key_flags = kind_key_flags(p->kind), nat = f->nat;
 	union tuple_key key, middle;
+	bool mine;
 	int err;
 
-	ref.form = FORM_REPLY |
-		   (tuple_key(&key, &plan->reply, p->proto, key_flags, 0, v6) ? FORM_SOURCE_HIGH : 0);
-	err = tuple_claim(&key, &ref, v6);
-	if (err) {
-		endpoints_put(ends);
-		return err == -EEXIST ? endpoint_taken(skb, f, p, &key, now, at, v6)
-				      : create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
-	}
+	/* all that a packet needs, before the first key: endpoint_help() */
 	flow_set_tuple(f, CT_DIR_REPLY, &plan->reply, v6);
 	f->nat = plan->type;
 	f->rule = plan->rule;
@@ -191,6 +213,17 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 	write_once(f->status,
 		   CT_CONFIRMED | (ends->source ? CT_SRC_NAT : 0) | (ends->destination ? CT_DST_NAT : 0));
 	barrier_compiler();
+	ref.form = FORM_REPLY |
+		   (tuple_key(&key, &plan->reply, p->proto, key_flags, 0, v6) ? FORM_SOURCE_HIGH : 0);
+	err = tuple_claim(&key, &ref, v6);
+	if (err) {
+		write_once(f->status, 0);
+		f->nat = nat;
+		f->flags &= ~flags;
+		endpoints_put(ends);
+		return err == -EEXIST ? endpoint_taken(skb, f, p, &key, now, at, v6)
+				      : create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
+	}
 	if (ends->source && ends->destination) {
 		ref.form = FORM_MIDDLE | (middle_key(&middle, p, plan, slot, v6) ? FORM_SOURCE_HIGH : 0);
 		if (tuple_claim(&middle, &ref, v6))
@@ -199,12 +232,21 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 	}
 	ref.form = FORM_ORIGINAL |
 		   (tuple_key(&key, &p->tuple, p->proto, key_flags, 0, v6) ? FORM_SOURCE_HIGH : 0);
-	if (tuple_claim(&key, &ref, v6)) {
-		if (f->flags & FLOW_MIDDLE_KEY) {
-			middle_key(&middle, p, plan, slot, v6);
-			tuple_release(&middle, v6);
+	err = tuple_claim(&key, &ref, v6);
+	if (err) {
+		if (err != -EEXIST)
+			write_once(f->status, 0); /* nobody helps any more */
+		held = tuple_find(&key, v6);
+		mine = held && held->slot == slot && held->gen == ref.gen;
+		if (!mine || err != -EEXIST) {
+			if (mine)
+				tuple_release(&key, v6);
+			if (f->flags & FLOW_MIDDLE_KEY) {
+				middle_key(&middle, p, plan, slot, v6);
+				tuple_release(&middle, v6);
+			}
+			goto lost;
 		}
-		goto lost;
 	}
 	if (ends->source)
 		endpoint_prolong(ends->source, f->deadline + ENDPOINT_STEP);
@@ -247,7 +289,7 @@ inline_ struct flow *endpoint_take_inside(const struct packet *p, struct plan *p
 	if (!ref)
 		return NULL;
 	e = flow_at(ref->slot, v6);
-	if (!e || !endpoint_take(e, ref->gen))
+	if (!e || !endpoint_take(e, ref->gen, LOCK_OPENING))
 		return NULL;
 	flow_tuple(e, CT_DIR_REPLY, &t, v6);
 	plan->reply.dport = t.dport;

@@ -173,7 +173,7 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 		return verdict;
 	}
 	e = endpoint_of(p.tuple.daddr, p.tuple.dport, p.proto, kind_key_flags(p.kind), &other, &gen, v6);
-	if (!e || !endpoint_take(e, gen))
+	if (!e || !endpoint_take(e, gen, 0))
 		return create_fail(skb, f, HOOK_INGRESS, REASON_DROP_RACE);
 	ends.destination = e;
 	ifindex = e->ifindex;

@@ -287,7 +287,8 @@ struct flow {
 
 enum flow_lock {
 	LOCK_CLAIM = 1,
-	LOCK_KILL = 1 << 20, /* above it: kill, up to 4,095; below: claim */
+	LOCK_KILL = 1 << 20,	/* above it: kill, up to 1,023; below: claim */
+	LOCK_OPENING = 1 << 30, /* who makes an endpoint holds the kill half, and its inside key is next */
 	LOCK_CLAIM_MASK = LOCK_KILL - 1,
 };
 

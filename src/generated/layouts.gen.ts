@@ -478,8 +478,10 @@ export type FlowFlags = (typeof FlowFlags)[keyof typeof FlowFlags];
 export const FlowLock = {
   /** C: LOCK_CLAIM. */
   CLAIM: 1,
-  /** above it: kill, up to 4,095; below: claim (C: LOCK_KILL) */
+  /** above it: kill, up to 1,023; below: claim (C: LOCK_KILL) */
   KILL: 1048576,
+  /** who makes an endpoint holds the kill half, and its inside key is next (C: LOCK_OPENING) */
+  OPENING: 1073741824,
   /** C: LOCK_CLAIM_MASK. */
   CLAIM_MASK: 1048575,
 } as const;

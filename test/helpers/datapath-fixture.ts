@@ -268,6 +268,20 @@ export class Datapath {
     flows.set(slot, flow);
   }
 
+  /** Puts a slot's lock (FlowLock) to what another CPU that works on it would have made of it. */
+  lock(slot: number, lock: number): void {
+    const flows = this.map(maps.flows4);
+    const flow = flows.get(slot)!;
+    flow.head.lock = lock;
+    flows.set(slot, flow);
+  }
+
+  /** Takes an IPv4 flow's key away, which is of that form (TupleForm). */
+  forgetKey(slot: number, form: number): void {
+    const tuples = this.map(maps.tuples4);
+    for (const [key, ref] of tuples.entries()) if (ref.slot === slot && ref.form & form) tuples.delete(key);
+  }
+
   /** Makes a flow look as if it had begun so many seconds ago. */
   age(slot: number, seconds: number): void {
     const flows = this.map(maps.flows4);

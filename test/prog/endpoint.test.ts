@@ -3,6 +3,7 @@
 // to, and who else may send to that port (section 5); how long it lives, and what may not end it.
 
 import type { Test } from 'tap';
+import { FlowLock, TupleForm } from '../../src/generated/layouts.gen.js';
 import { check, samePacket, walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath, Setup } from '../helpers/datapath-fixture.js';
 import {
@@ -402,6 +403,46 @@ withDatapath(async (t, datapath) => {
     t.equal(datapath.mappedPorts(), before + 2, 'a flow each');
     for (const { slot } of datapath.flows()) t.ok(datapath.deleteFlow(slot));
     t.equal(datapath.mappedPorts(), before);
+  });
+
+  // What another CPU has done so far of beginning a mapping or a flow, when something holds it up for long.
+  await t.test('a mapping that another CPU is just opening is used', (t) => {
+    datapath.configure(gateway('eif'));
+    portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 53));
+    t.ok(datapath.deleteFlow(datapath.flows()[0]!.slot));
+    const mapping = datapath.endpoints()[0]!.slot;
+
+    datapath.lock(mapping, FlowLock.CLAIM + FlowLock.KILL + FlowLock.OPENING);
+    t.equal(portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 54)), 40000);
+    t.match(datapath.endpoints(), [{ slot: mapping, flows: 1 }]);
+    t.notOk(getsIn(datapath, datagram(STRANGER, 7, ROUTER_WAN, 40000)), 'its maker may still give it up');
+
+    t.ok(datapath.deleteFlow(datapath.flows()[0]!.slot));
+    datapath.lock(mapping, FlowLock.CLAIM + FlowLock.KILL);
+    t.equal(
+      walk(datapath, 'out', datagram(CLIENT, 40000, SERVER, 55)).verdict,
+      'drop',
+      'one that is ending is not',
+    );
+    t.match(datapath.reasons(), { 'DROP_RACE egress': 1 });
+    t.end();
+  });
+
+  await t.test('a flow that another CPU has not finished is gone on with', (t) => {
+    datapath.configure(gateway('eif'));
+    const first = datagram(CLIENT, 40000, SERVER, 53);
+    portOf(t, datapath, first);
+    const [flow] = datapath.flows();
+    datapath.lock(flow!.slot, FlowLock.CLAIM + FlowLock.KILL);
+    const keys = datapath.keys();
+    datapath.forgetKey(flow!.slot, TupleForm.ORIGINAL);
+
+    t.equal(portOf(t, datapath, first), 40000);
+    t.equal(datapath.keys(), keys, 'its last key is set for it');
+    t.match(datapath.flows(), [{ slot: flow!.slot, packets: [2, 0] }], 'and is the one that counts');
+    t.match(datapath.endpoints(), [{ flows: 1 }]);
+    t.match(datapath.counters(), { CREATED: 1, CLASH_JOINED: 1 });
+    t.end();
   });
 
   await t.test('everything goes at once, flows and mappings', async (t) => {
