@@ -2,6 +2,7 @@
 /** `-E`: each event as it comes, until a signal. */
 import type { CtEvent, EventType, FlowEvent } from '../events/event.js';
 import { eventJson } from '../events/format-json.js';
+import { TCP } from '../protocol.js';
 import { told } from './failure.js';
 import { flowLine } from './line.js';
 import { flowQuery } from './match.js';
@@ -38,7 +39,10 @@ export async function events(call: Call): Promise<Status> {
     const source = await product.events({ types: names.map((name) => TYPES[name]), filter, signal: stop });
     try {
       for await (const batch of source.batches()) {
-        const shown = batch.filter((event) => isFlowEvent(event) && matches(event.flow)) as FlowEvent[];
+        const shown = batch
+          .filter(isFlowEvent)
+          .flatMap((event) => asConntrack(event) ?? [])
+          .filter(({ flow }) => matches(flow));
         await session.write(shown.map((event) => writer.text(event)).join(''));
         isComplete = !batch.some(({ type }) => type === 'lost');
         if (!isComplete) break;
@@ -57,6 +61,19 @@ export async function events(call: Call): Promise<Status> {
 
 function isFlowEvent(event: CtEvent): event is FlowEvent {
   return event.type === 'new' || event.type === 'update' || event.type === 'destroy';
+}
+
+/**
+ * A connection whose only answer was a RST is over with it. conntrack(8) tells its end alone, of an entry that was never
+ * answered; ctnat keeps it without a state until the RST has left, which is not told there.
+ */
+function asConntrack(event: FlowEvent): FlowEvent | undefined {
+  const { type, flow } = event;
+  if (type === 'new' || flow.protonum !== TCP || flow.state !== 'NONE') return event;
+  if (type === 'update') return flow.timeout === 0 ? undefined : event;
+  if (flow.reply.packets === 0) return event; // made so by a command
+  const status = flow.status.filter((name) => name !== 'SEEN_REPLY');
+  return { ...event, flow: { ...flow, state: 'CLOSE', status } };
 }
 
 class EventWriter {

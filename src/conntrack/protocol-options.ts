@@ -3,6 +3,7 @@
 import { DCCP, GRE, ICMP, ICMPV6, parseProtocol, SCTP, TCP, UDP, UDPLITE } from '../protocol.js';
 import { ConntrackUsageError } from './failure.js';
 import type { CommandLetter, OptionDefinition } from './option-table.js';
+import { protocolByName } from './protocol-names.js';
 
 function option(key: string, ...more: string[]): OptionDefinition {
   return { key, long: [key, ...more], argument: 'required' };
@@ -55,7 +56,7 @@ export const ALL_PROTOCOL_OPTIONS: readonly OptionDefinition[] = [
 ];
 
 /**
- * The protocol given by name or number, in decimal, octal or hexadecimal.
+ * The protocol given by name, ctnat's or the host's, or by number, in decimal, octal or hexadecimal.
  * @throws ConntrackUsageError
  */
 export function readProtocol(text: string): number {
@@ -66,7 +67,8 @@ export function readProtocol(text: string): number {
     try {
       return parseProtocol(text);
     } catch {
-      // told below, in conntrack's words
+      const number = protocolByName(text);
+      if (number !== undefined) return number;
     }
   }
   throw new ConntrackUsageError(`\`${text}' unsupported protocol`);

@@ -126,6 +126,19 @@ const LINES = `
   -L -p 300
   -L -p 0x11
   -L -p icmp6
+  -L -p esp
+  -L -p ah
+  -L -p hopopt
+  -L -p ipencap
+  -L -p IPSEC-ESP
+  -L -p ipv6-icmp
+  -L -p IPv6-ICMP
+  -L -p Hopopt
+  -L -p tcp6
+  -L -p 6x
+  -L -p 255
+  -L -p 256
+  -L -p -1
   -L -p tcp --state FOO
   -L -p tcp --state established
   -L -p dccp --state FOO

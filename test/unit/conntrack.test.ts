@@ -10,6 +10,7 @@ import { LabelNames } from '../../src/conntrack/labels.js';
 import { wordsOf } from '../../src/conntrack/load-file.js';
 import { OPTIONS } from '../../src/conntrack/option-table.js';
 import { parse } from '../../src/conntrack/parse.js';
+import { protocolByName } from '../../src/conntrack/protocol-names.js';
 import { flowId } from '../../src/conntrack/shown.js';
 import { type Flow, statusNames } from '../../src/flow.js';
 import { PrivilegeError } from '../../src/privileges.js';
@@ -257,6 +258,28 @@ test('labels are named by the file', (t) => {
   t.same(labels('--label-add', 'news'), { wanted: 16n, add: 32n });
   t.same(labels('--label-del'), { wanted: 16n, remove: (1n << 128n) - 1n });
   t.throws(() => labels('--label-add', 'news', '--label-del'), { message: /at the same time/ });
+  t.end();
+});
+
+test("protocols have the host's names, too", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'ctnat-protocols-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'protocols');
+  writeFileSync(
+    file,
+    '# names\nhopopt\t0\tHOPOPT  # with a comment\n\nesp 50 IPSEC-ESP sealed\nlarge 256\nbare\nodd 5x\nsecond 50 esp hopopt\n',
+  );
+  const wanted: [string, number | undefined][] = [
+    ['hopopt', 0],
+    ['HOPOPT', 0],
+    ['Hopopt', undefined],
+    ['IPSEC-ESP', 50],
+    ['sealed', 50],
+    ['second', 50],
+    ...['large', 'bare', 'odd', '#', 'with', ''].map((name): [string, undefined] => [name, undefined]),
+  ];
+  for (const [name, number] of wanted) t.equal(protocolByName(name, file), number, name);
+  t.equal(protocolByName('esp', join(folder, 'nothing')), undefined, 'without the file there are none');
   t.end();
 });
 

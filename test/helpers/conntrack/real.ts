@@ -30,7 +30,11 @@ export class RealConntrack {
 
   /** A namespace whose entries count packets, as ctnat's flows do. */
   static async create(teardown: Teardown): Promise<RealConntrack> {
-    const namespace = await Namespace.create('real', teardown);
+    return RealConntrack.in(await Namespace.create('real', teardown));
+  }
+
+  /** That of a namespace that is there. Packets are tracked in it once a rule asks for their state. */
+  static async in(namespace: Namespace): Promise<RealConntrack> {
     const real = new RealConntrack(namespace);
     real.run(['-F']); // loads what is not loaded
     await real.sysctl({ 'net.netfilter.nf_conntrack_acct': 1, 'net.netfilter.nf_conntrack_events': 1 });
