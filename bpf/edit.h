@@ -37,7 +37,7 @@ inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, 
 	f->packets[1] = 0;
 	f->bytes[0] = 0;
 	f->bytes[1] = 0;
-	f->ifindex = 0;
+	f->ifindex = r->ifindex;
 	f->mark = r->mark;
 	__builtin_memset(&f->tcp, 0, sizeof(f->tcp));
 	if (r->proto == IPPROTO_TCP) {
@@ -134,6 +134,7 @@ inline_ void edit_tell(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 
 inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct flow *f, const bool v6)
 {
+	bool endpoint = r->op == EDIT_OPEN;
 	__u16 gen;
 
 	if (!slot_try_claim(f)) {
@@ -142,7 +143,7 @@ inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct f
 	}
 	gen = f->gen;
 	edit_fill(f, r, clock_now(), v6);
-	write_once(f->status, r->status | CT_CONFIRMED);
+	write_once(f->status, r->status | (endpoint ? CT_ENDPOINT : CT_CONFIRMED));
 	barrier_compiler();
 	if (!edit_claim_keys(r, f, v6)) {
 		slot_abandon(f);
@@ -150,8 +151,9 @@ inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct f
 	}
 	r->gen = gen;
 	r->result = EDIT_DONE;
-	counter_add(COUNTER_INSERTED, 1);
-	edit_tell(skb, EVENT_NEW, r->slot, gen, v6);
+	counter_add(endpoint ? COUNTER_ENDPOINTS_OPENED : COUNTER_INSERTED, 1);
+	if (!endpoint)
+		edit_tell(skb, EVENT_NEW, r->slot, gen, v6);
 	slot_publish(f);
 }
 
@@ -189,6 +191,25 @@ inline_ void edit_update(struct __sk_buff *skb, struct edit_request *r, struct f
 		edit_tell(skb, EVENT_UPDATE, r->slot, r->gen, v6);
 }
 
+/*
+ * An endpoint is asked for until its new deadline, or no longer is. A packet of its flows that is under way
+ * may move the deadline once more.
+ */
+inline_ void edit_keep(struct edit_request *r, struct flow *f)
+{
+	if (!flow_try_kill(f)) {
+		r->result = EDIT_BUSY;
+		return;
+	}
+	r->result = EDIT_GONE;
+	if (read_once(f->gen) == r->gen && read_once(f->status) & CT_ENDPOINT) {
+		write_once(f->status, r->status | CT_ENDPOINT);
+		write_once(f->deadline, clock_now() + r->timeout);
+		r->result = EDIT_DONE;
+	}
+	flow_unkill(f);
+}
+
 inline_ int edit(struct __sk_buff *skb, const bool v6)
 {
 	struct edit_request *r = (void *)(long)skb->data;
@@ -199,8 +220,10 @@ inline_ int edit(struct __sk_buff *skb, const bool v6)
 	f = flow_at(r->slot, v6);
 	if (!f)
 		r->result = EDIT_GONE;
-	else if (r->op == EDIT_INSERT)
+	else if (r->op == EDIT_INSERT || r->op == EDIT_OPEN)
 		edit_insert(skb, r, f, v6);
+	else if (r->op == EDIT_KEEP)
+		edit_keep(r, f);
 	else
 		edit_update(skb, r, f, v6);
 	return VERDICT_PASS;

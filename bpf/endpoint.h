@@ -139,10 +139,16 @@ inline_ void endpoint_put(struct flow *e)
 	__sync_fetch_and_add(&e->lock, -LOCK_CLAIM);
 }
 
+/* Whether somebody has asked for the endpoint by name (PCP): its life is what he was promised. */
+inline_ bool endpoint_is_explicit(const struct flow *e)
+{
+	return read_once(e->status) & CT_FIXED_TIMEOUT;
+}
+
 /* The endpoint takes in strangers until then, if not for longer. */
 inline_ void endpoint_prolong(struct flow *e, __u32 deadline)
 {
-	if (tick_before(e->deadline, deadline))
+	if (!endpoint_is_explicit(e) && tick_before(e->deadline, deadline))
 		write_once(e->deadline, deadline);
 }
 

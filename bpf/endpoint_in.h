@@ -91,6 +91,8 @@ inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, const 
 	if (!iface || !iface_is_eim(iface, p->proto) || tick_before(read_once(e->deadline), now) ||
 	    !may_begin_inbound(p))
 		return false;
+	if (endpoint_is_explicit(e))
+		return true;
 	filtering = iface_filtering(iface, p->proto);
 	if (filtering == NAT_FILTERING_APDF)
 		return false;

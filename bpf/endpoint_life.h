@@ -122,7 +122,7 @@ inline_ __u32 endpoint_side_leave(const struct endpoint_side *side, __u8 proto, 
 	if (!slot_is_idle(e))
 		return SLOT_NONE;
 	deadline = now + s->timeouts[CT_TIMEOUT_TCP_CLOSE];
-	if (proto == IPPROTO_TCP && tick_before(deadline, e->deadline))
+	if (proto == IPPROTO_TCP && !endpoint_is_explicit(e) && tick_before(deadline, e->deadline))
 		write_once(e->deadline, deadline);
 	return slot;
 }

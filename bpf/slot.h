@@ -286,17 +286,18 @@ inline_ __u32 slot_take_next(const struct settings *s, const bool v6)
 
 /*
  * Whether a flow may give its slot to another one: it is over, or nothing saves it. `young`: 0 if not even a
- * young one. An endpoint without flows does before any flow that is alive.
+ * young one. An endpoint without flows does before any flow that is alive, unless somebody has asked for it.
  */
 inline_ __u32 flow_gives_way(const struct flow *f, __u32 now, __u32 saving, __u32 young)
 {
 	__u32 status = read_once(f->status), dead = (read_once(f->deadline) + TICK_GRACE - now) >> 31,
 	      old = (f->created + SLOT_YOUNG_TICKS - now) >> 31,
-	      endpoint = status / CT_ENDPOINT & slot_is_idle(f), searched = (saving ^ CT_CONFIRMED) != 0;
+	      endpoint = status / CT_ENDPOINT & slot_is_idle(f), searched = (saving ^ CT_CONFIRMED) != 0,
+	      promised = status / CT_FIXED_TIMEOUT;
 
 	/* verifier: arithmetic, so that a search branches once a slot */
 	return ((status / CT_CONFIRMED) & 1 & (dead | (((status & saving) - 1) >> 31 & (old | young)))) |
-	       (endpoint & (dead | searched));
+	       (endpoint & (dead | (searched & ~promised)));
 }
 
 /* `anywhere`: 1 if the pass looks at random places. */

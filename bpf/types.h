@@ -35,7 +35,8 @@ enum ct_status {
 	CT_CONFIRMED = 1 << 3, /* the slot is in use; a slot whose status is 0 is free or being filled */
 	CT_SRC_NAT = 1 << 4,
 	CT_DST_NAT = 1 << 5,
-	CT_FIXED_TIMEOUT = 1 << 10, /* packets do not move the deadline */
+	CT_FIXED_TIMEOUT = 1 << 10, /* packets do not move the deadline; of an endpoint: somebody has asked
+				       for it until then (PCP), and it takes in anybody */
 	CT_ENDPOINT = 1 << 15,	    /* the slot holds no flow, but an inside endpoint's outside port */
 };
 
@@ -730,6 +731,8 @@ struct sweep_request {
 enum edit_op {
 	EDIT_INSERT, /* makes the flow in slot `slot`, which is free */
 	EDIT_UPDATE, /* changes what `fields` names of the flow in slot `slot` of generation `gen` */
+	EDIT_OPEN,   /* makes the endpoint in slot `slot`, which is free; `status` and `timeout` hold */
+	EDIT_KEEP,   /* gives the endpoint in slot `slot` of generation `gen` that status and timeout */
 };
 
 enum edit_fields {
@@ -773,6 +776,7 @@ struct edit_request {
 	__u8 nat;
 	__u8 flags;
 	struct tuple6 tuple[CT_DIR_COUNT];
+	__u32 ifindex; /* EDIT_OPEN: the outgoing interface */
 };
 
 /* Labels of a flow, kept by userspace alone. Key: which flow. */

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { type NetworkEvent, type NetworkWatch, watch } from 'libbpf-ts';
 import { AgentEvents } from './agent-events.js';
 import { openLog } from './agent-log.js';
+import { AgentPcp } from './agent-pcp.js';
 import { AgentSweep } from './agent-sweep.js';
 import { apply } from './apply.js';
 import type { Config } from './config/config.js';
@@ -37,6 +38,7 @@ class Agent {
   readonly #log = openLog();
   readonly #sweep: AgentSweep;
   readonly #events: AgentEvents;
+  readonly #pcp: AgentPcp;
   readonly #failed = new AbortController();
   #metrics: MetricsServer | undefined;
 
@@ -45,6 +47,7 @@ class Agent {
     this.#options = options;
     this.#sweep = new AgentSweep(pinPath, this.#log);
     this.#events = new AgentEvents(pinPath, this.#log, (error) => this.#failed.abort(error));
+    this.#pcp = new AgentPcp(pinPath, this.#log);
   }
 
   async run(): Promise<void> {
@@ -57,6 +60,7 @@ class Agent {
       if (readConfig) await this.#configure(await readConfig());
       else if (!Datapath.isLoaded(this.#pinPath)) throw new NotAttachedError(this.#pinPath);
       await followNetwork(this.#pinPath, this.#log, { isFirst: true });
+      await this.#pcp.follow();
       onReload(() => this.#enqueue(() => this.#reload()));
       using _running = await lockRunning(this.#pinPath);
       this.#log.info(`running for ${this.#pinPath}`);
@@ -68,6 +72,7 @@ class Agent {
       if (failed.signal.aborted) throw failed.signal.reason;
       this.#log.info('stopped; the datapath goes on');
     } finally {
+      this.#pcp.close();
       await this.#events.close();
       await this.#metrics?.close();
     }
@@ -87,7 +92,9 @@ class Agent {
     const { metrics: listen } = config;
     const old = this.#metrics;
     const isSame = old && listen && old.listen.host === listen.host && old.listen.port === listen.port;
-    const next = isSame ? old : listen && (await MetricsServer.start(this.#pinPath, listen, this.#log));
+    const next = isSame
+      ? old
+      : listen && (await MetricsServer.start(this.#pinPath, listen, this.#log, () => this.#pcp.counts));
     let files: readonly FileSink[] = [];
     try {
       files = await AgentEvents.open(config.events);
@@ -100,6 +107,7 @@ class Agent {
     this.#metrics = next;
     if (next !== old) await old?.close();
     await this.#events.use(files);
+    await this.#pcp.use(config.pcp);
     this.#sweep.setBounds(config.gc);
     for (const { name, ifindex } of rememberedState(this.#pinPath).interfaces) {
       if (ifindex === 0) this.#log.warn(`${name} is not there; it is attached when it comes`);
@@ -132,7 +140,9 @@ class Agent {
       this.#enqueue(async () => {
         const events = waiting;
         waiting = [];
-        if (concerns(events, rememberedState(this.#pinPath))) await followNetwork(this.#pinPath, this.#log);
+        if (!concerns(events, rememberedState(this.#pinPath))) return;
+        await followNetwork(this.#pinPath, this.#log);
+        await this.#pcp.follow();
       }).catch((error: unknown) => this.#log.error(`can not follow the network: ${errorLine(error)}`));
     }
   }

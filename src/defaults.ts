@@ -132,3 +132,14 @@ export const MAX_FLOWS = 16_777_216;
 
 /** Time between two sweeps; the agent moves between these by how much it finds. */
 export const DEFAULT_GC = { minIntervalMs: SECOND, maxIntervalMs: MINUTE } as const;
+
+/**
+ * PCP: RFC 6887 section 15 wants lifetimes of two minutes at least and a day at most. Ports below 1024 are for who
+ * gives them away by name.
+ */
+export const DEFAULT_PCP = {
+  lifetime: { min: 120, max: 86_400 },
+  limit: 64,
+  ports: [{ min: 1024, max: 65_535 }],
+  natPmp: true,
+} as const;

@@ -38,6 +38,7 @@ const NOTHING: EditRequest = {
   nat: 0,
   flags: 0,
   tuple: [NO_TUPLE, NO_TUPLE],
+  ifindex: 0,
 };
 
 /** Does what the request says and returns it with its result. */

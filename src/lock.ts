@@ -120,8 +120,17 @@ function readPid(file: string): number | undefined {
   }
 }
 
-/** The same file for every spelling of a pin path. Long paths are cut, so their hash stands for them. */
+/** A file of a pin path that is as short-lived as what is loaded: gone after a boot. */
+export function stateFile(pinPath: string, name: 'pcp'): string {
+  return runFile(pinPath, name);
+}
+
 function lockFile(pinPath: string, purpose: LockPurpose): string {
+  return runFile(pinPath, purpose);
+}
+
+/** The same file for every spelling of a pin path. Long paths are cut, so their hash stands for them. */
+function runFile(pinPath: string, purpose: string): string {
   mkdirSync(FOLDER, { recursive: true, mode: 0o755 });
   const path = realPath(pinPath);
   const hash = createHash('sha256').update(path).digest('hex').slice(0, 16);

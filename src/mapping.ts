@@ -26,6 +26,8 @@ export interface Mapping {
   age: number;
   /** Live flows that use it. */
   flows: number;
+  /** Seconds that the inside host was promised (PCP, NAT-PMP); absent: the mapping lives as its packets say. */
+  lifetime?: number;
 
   /** Internal: the state of its flow, where there is one flow and it has a state. */
   state?: string;

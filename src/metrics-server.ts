@@ -5,6 +5,9 @@ import { formatEndpoint } from './address.js';
 import type { AgentLog } from './agent-log.js';
 import { CtnatError, errorLine } from './errors.js';
 import { METRICS_TYPE, renderMetrics } from './metrics-text.js';
+import type { PcpCounts } from './pcp/server.js';
+
+type Counts = () => PcpCounts | undefined;
 
 export interface Listen {
   readonly host: string;
@@ -20,10 +23,13 @@ export class MetricsServer {
     this.#server = server;
   }
 
-  /** @throws CtnatError if the address cannot be listened on */
-  static async start(pinPath: string, listen: Listen, log: AgentLog): Promise<MetricsServer> {
+  /**
+   * @param pcp what the agent's PCP server has to tell, if there is one
+   * @throws CtnatError if the address cannot be listened on
+   */
+  static async start(pinPath: string, listen: Listen, log: AgentLog, pcp: Counts): Promise<MetricsServer> {
     const server = createServer((request, response) => {
-      answer(pinPath, request, response).catch((error: unknown) => {
+      answer(pinPath, pcp, request, response).catch((error: unknown) => {
         log.error(`can not serve metrics: ${errorLine(error)}`);
         if (!response.headersSent) response.writeHead(500);
         response.end();
@@ -54,7 +60,12 @@ export class MetricsServer {
   }
 }
 
-async function answer(pinPath: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  pinPath: string,
+  pcp: Counts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const path = request.url?.split('?')[0];
   if (path !== '/metrics') {
     response.writeHead(404).end('see /metrics\n');
@@ -64,6 +75,6 @@ async function answer(pinPath: string, request: IncomingMessage, response: Serve
     response.writeHead(405, { Allow: 'GET, HEAD' }).end();
     return;
   }
-  const text = await renderMetrics(pinPath);
+  const text = await renderMetrics(pinPath, pcp());
   response.writeHead(200, { 'Content-Type': METRICS_TYPE }).end(text);
 }

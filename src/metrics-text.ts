@@ -5,12 +5,13 @@ import { Datapath } from './datapath.js';
 import { Counter as Event } from './generated/layouts.gen.js';
 import { readMetrics, readRetries } from './metrics-table.js';
 import { readClasses } from './packet-classes.js';
+import type { PcpCounts } from './pcp/server.js';
 import { SlotReader } from './slot-reader.js';
 
 export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
 
 /** Reads everything now. A registry of its own each time: the kernel keeps the counts. */
-export async function renderMetrics(pinPath: string): Promise<string> {
+export async function renderMetrics(pinPath: string, pcp?: PcpCounts): Promise<string> {
   using datapath = Datapath.open(pinPath);
   const registry = new Registry();
   addPackets(registry, datapath);
@@ -18,6 +19,7 @@ export async function renderMetrics(pinPath: string): Promise<string> {
   addFlows(registry, datapath);
   addEvents(registry, datapath);
   addRetries(registry, datapath);
+  if (pcp) addPcp(registry, pcp);
   return await registry.metrics();
 }
 
@@ -94,4 +96,21 @@ function addRetries(registry: Registry, datapath: Datapath): void {
     help: 'Allocations that found no port',
     registers: [registry],
   }).inc(refused);
+}
+
+function addPcp(registry: Registry, { mappings, answers }: PcpCounts): void {
+  const registers = [registry];
+  const live = new Gauge({
+    name: 'ctnat_pcp_mappings',
+    help: 'Mappings that inside hosts have asked for',
+    registers,
+  });
+  const results = new Counter({
+    name: 'ctnat_pcp_requests_total',
+    help: 'Requests for mappings by their result; dropped: not answered',
+    labelNames: ['result'] as const,
+    registers,
+  });
+  live.set(mappings);
+  for (const [result, count] of answers) results.inc({ result }, count);
 }

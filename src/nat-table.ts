@@ -11,7 +11,7 @@ import { decodeFlow, flowAge, natTypeName } from './decode-flow.js';
 import { type Filter, mappingPredicate } from './filter.js';
 import type { Flow, FlowTuple } from './flow.js';
 import { FlowTable, type Match } from './flow-table.js';
-import { CtDir, FlowFlags, NatType } from './generated/layouts.gen.js';
+import { CtDir, CtStatus, FlowFlags, NatType } from './generated/layouts.gen.js';
 import type { InterfaceNames } from './interface-names.js';
 import type { Endpoint, Mapping } from './mapping.js';
 import { protocolName } from './protocol.js';
@@ -19,7 +19,7 @@ import { filterFamilies } from './raw-filter.js';
 import { type FlowDir, HOLDS, type RawFlow } from './raw-flow.js';
 import { SlotReader } from './slot-reader.js';
 import { Sweeper } from './sweeper.js';
-import { nowTicks } from './ticks.js';
+import { msOfTicks, nowTicks } from './ticks.js';
 
 const HAS_ENDPOINT = FlowFlags.SOURCE_ENDPOINT | FlowFlags.DESTINATION_ENDPOINT;
 
@@ -83,6 +83,9 @@ function endpointMapping(raw: RawFlow, now: number, names: InterfaceNames): Mapp
     remote: null,
     age: flowAge(raw, now),
     flows: raw.endpointFlows,
+    ...(raw.status & CtStatus.FIXED_TIMEOUT && {
+      lifetime: Math.floor(msOfTicks(raw.ticksLeft(now)) / 1000),
+    }),
   };
 }
 

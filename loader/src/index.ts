@@ -8,6 +8,7 @@ export { type Clang, findClang } from './clang.js';
 export * from './codec.js';
 export { type CompileOptions, type CompileResult, compileBpf, type Flavour } from './compile.js';
 export { possibleCpus } from './cpus.js';
+export { type DeviceSocketOptions, openDeviceSocket } from './device-socket.js';
 export * from './elf.js';
 export * from './errors.js';
 export type { BpfKind } from './fd.js';

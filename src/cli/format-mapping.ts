@@ -16,7 +16,8 @@ function mappingJson(mapping: Mapping): string {
     `,"internal":{"address":"${internal.address}","port":${internal.port}}` +
     `,"external":{"address":"${external.address}","port":${external.port}}` +
     `,"remote":${remote ? `{"address":"${remote.address}","port":${remote.port}}` : 'null'}` +
-    `,"age":${tenths(mapping.age)},"flows":${mapping.flows}}`
+    `,"age":${tenths(mapping.age)},"flows":${mapping.flows}` +
+    `${mapping.lifetime === undefined ? '' : `,"lifetime":${mapping.lifetime}`}}`
   );
 }
 
@@ -34,6 +35,7 @@ function mappingText(mapping: Mapping): string {
     : `OUT ${inside} -> ${remote} XLATE_SRC ${outside}`;
   return (
     `${protoText(mapping.proto)} ${translation} Created=${Math.floor(mapping.age)}sec ago` +
-    ` Type=${mapping.type} Flows=${mapping.flows} Iface=${ifaceText(mapping.iface)}`
+    ` Type=${mapping.type} Flows=${mapping.flows} Iface=${ifaceText(mapping.iface)}` +
+    (mapping.lifetime === undefined ? '' : ` Lifetime=${mapping.lifetime}sec`)
   );
 }

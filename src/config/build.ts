@@ -14,6 +14,7 @@ import {
 import { isLimitPrefix, type Limits } from '../limits.js';
 import { checkPortRanges, parsePortRange } from '../port-range.js';
 import { zoneConflicts } from '../zone-conflict.js';
+import { buildPcp } from './build-pcp.js';
 import { buildRules } from './build-rules.js';
 import { buildTimeouts } from './build-timeouts.js';
 import { buildTrack } from './build-track.js';
@@ -72,6 +73,7 @@ export function buildConfig(file: ConfigFile, judge: Judge): Config {
     judge.refuse(['interfaces', xdp, 'mode'], 'XDP mode asks no rules for tracking (track); use tc or auto');
   }
   const metrics = file.metrics && buildListen(file.metrics.listen, judge);
+  const pcp = file.pcp && buildPcp(file.pcp, interfaces, judge);
   return {
     interfaces,
     rules: buildRules(file.nat ?? [], new Set(file.interfaces?.map(({ name }) => name)), judge),
@@ -82,6 +84,7 @@ export function buildConfig(file: ConfigFile, judge: Judge): Config {
     gc: buildGc(file.gc ?? {}, judge),
     ...(metrics && { metrics }),
     events: buildEvents(file.events ?? [], judge),
+    ...(pcp && { pcp }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { EventFormat } from '../events/encoder.js';
 import type { EventType } from '../events/event.js';
 import type { InterfaceConfig } from '../interface-config.js';
 import type { NatRule } from '../nat-rule.js';
+import type { PortRange } from '../port-range.js';
 import type { Timeouts } from '../timeouts.js';
 import type { TrackRule } from '../track-rule.js';
 
@@ -14,6 +15,23 @@ export interface EventSink {
   readonly file: string;
   readonly format: EventFormat;
   readonly types: readonly EventType[];
+}
+
+/** Mappings that inside hosts may ask for (RFC 6887, RFC 6886). */
+export interface PcpConfig {
+  /** Interfaces whose hosts are served. */
+  readonly inside: readonly string[];
+  /** The interface by which their packets leave. */
+  readonly outside: string;
+  /** Whose requests are served; absent: those of the networks that the inside interfaces are in. */
+  readonly allow?: readonly Cidr[];
+  /** Seconds. */
+  readonly lifetime: { readonly min: number; readonly max: number };
+  /** Mappings of one inside host, or IPv6 /64. */
+  readonly limit: number;
+  /** External ports that may be asked for by name. */
+  readonly ports: readonly PortRange[];
+  readonly natPmp: boolean;
 }
 
 export interface Config {
@@ -31,4 +49,6 @@ export interface Config {
   /** Absent: nothing is served. */
   readonly metrics?: { readonly host: string; readonly port: number };
   readonly events: readonly EventSink[];
+  /** Absent: nobody is answered. */
+  readonly pcp?: PcpConfig;
 }

@@ -80,6 +80,16 @@ export interface FileTrackRule {
   mark?: number | string;
 }
 
+export interface FilePcp {
+  inside: string[];
+  outside?: string;
+  allow?: string[];
+  lifetime?: { min?: string; max?: string };
+  limit?: number;
+  ports?: (number | string)[];
+  natPmp?: boolean;
+}
+
 export interface ConfigFile {
   interfaces?: FileInterface[];
   nat?: FileRule[];
@@ -90,4 +100,5 @@ export interface ConfigFile {
   gc?: { minInterval?: string; maxInterval?: string };
   metrics?: { listen: string };
   events?: { file: string; format?: EventFormat; types?: EventType[] }[];
+  pcp?: FilePcp;
 }

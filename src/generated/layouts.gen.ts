@@ -248,7 +248,12 @@ export const CtStatus = {
   SRC_NAT: 16,
   /** C: CT_DST_NAT. */
   DST_NAT: 32,
-  /** packets do not move the deadline (C: CT_FIXED_TIMEOUT) */
+  /**
+   * packets do not move the deadline; of an endpoint: somebody has asked
+   * 				       for it until then (PCP), and it takes in anybody
+   *
+   * C: CT_FIXED_TIMEOUT.
+   */
   FIXED_TIMEOUT: 1024,
   /** the slot holds no flow, but an inside endpoint's outside port (C: CT_ENDPOINT) */
   ENDPOINT: 32768,
@@ -370,6 +375,10 @@ export const EditOp = {
   INSERT: 0,
   /** changes what `fields` names of the flow in slot `slot` of generation `gen` (C: EDIT_UPDATE) */
   UPDATE: 1,
+  /** makes the endpoint in slot `slot`, which is free; `status` and `timeout` hold (C: EDIT_OPEN) */
+  OPEN: 2,
+  /** gives the endpoint in slot `slot` of generation `gen` that status and timeout (C: EDIT_KEEP) */
+  KEEP: 3,
 } as const;
 
 export type EditOp = (typeof EditOp)[keyof typeof EditOp];
@@ -948,6 +957,8 @@ export interface EditRequest {
   flags: number;
   /** C: tuple: struct tuple6[2] at 92. */
   tuple: Tuple6[];
+  /** EDIT_OPEN: the outgoing interface (C: ifindex: u32 at 164) */
+  ifindex: number;
 }
 
 /** Where the fields of struct edit_request are, for code that reads bytes in place. */
@@ -974,6 +985,7 @@ export const EDIT_REQUEST = {
     nat: 90,
     flags: 91,
     tuple: 92,
+    ifindex: 164,
   },
 } as const;
 
@@ -1001,6 +1013,7 @@ export const editRequestLayout: StructShape = {
     { name: 'nat', offset: 90, type: 'u8' },
     { name: 'flags', offset: 91, type: 'u8' },
     { name: 'tuple', offset: 92, type: 'struct tuple6[2]' },
+    { name: 'ifindex', offset: 164, type: 'u32' },
   ],
 };
 
@@ -1027,6 +1040,7 @@ export const editRequestCodec: Codec<EditRequest> = {
     nat: view.getUint8(o + 90),
     flags: view.getUint8(o + 91),
     tuple: [tuple6Codec.read(view, o + 92), tuple6Codec.read(view, o + 128)],
+    ifindex: view.getUint32(o + 164, LE),
   }),
   write(view, o, value) {
     fixed(value.ether, 16, 'edit_request.ether').forEach((item, i) => {
@@ -1057,7 +1071,7 @@ export const editRequestCodec: Codec<EditRequest> = {
     fixed(value.tuple, 2, 'edit_request.tuple').forEach((item, i) => {
       tuple6Codec.write(view, o + 92 + i * 36, item);
     });
-    zero(view, o + 164, 4);
+    view.setUint32(o + 164, whole(value.ifindex, 0, 4294967295, 'edit_request.ifindex'), LE);
   },
 };
 

@@ -205,6 +205,35 @@ const GOOD: Record<string, [text: string, check: (config: Config) => unknown, ex
     (c) => c.rules.map(natRuleText),
     ['dnat -i a -p udp --dport 1-5 --to 10.0.0.2'],
   ],
+  'PCP by itself': [
+    'interfaces: [{name: lan0}, {name: wan0, masquerade: 4, mapping: eim}]\npcp: {inside: [lan0]}',
+    (c) => c.pcp,
+    {
+      inside: ['lan0'],
+      outside: 'wan0',
+      lifetime: { min: 120, max: 86_400 },
+      limit: 64,
+      ports: [{ min: 1024, max: 65_535 }],
+      natPmp: true,
+    },
+  ],
+  'PCP as wanted': [
+    'interfaces: [{name: a}, {name: b, mapping: {udp: eim}}, {name: c, mapping: eim}]\n' +
+      'pcp: {inside: [a], outside: b, allow: [10.1.2.3/8], lifetime: {max: 1m}, limit: 9, ports: [80, 1024-2047], natPmp: false}',
+    (c) => ({ ...c.pcp, allow: c.pcp?.allow?.map(formatCidr) }),
+    {
+      inside: ['a'],
+      outside: 'b',
+      allow: ['10.0.0.0/8'],
+      lifetime: { min: 60, max: 60 },
+      limit: 9,
+      ports: [
+        { min: 80, max: 80 },
+        { min: 1024, max: 2047 },
+      ],
+      natPmp: false,
+    },
+  ],
   'exempt IPv6': [
     'exempt: ["fd00::/8", 10.1.2.3/8]',
     (c) => c.exempt.map(formatCidr),
@@ -216,7 +245,7 @@ for (const [name, [text, check, expected]] of Object.entries(GOOD)) {
   test(`good: ${name}`, async (t) => t.same(check(read(text)), expected));
 }
 
-const TOP = 'interfaces, nat, track, exempt, timeouts, tables, gc, metrics, events';
+const TOP = 'interfaces, nat, track, exempt, timeouts, tables, gc, metrics, events, pcp';
 const DURATION = 'expected a duration with its unit such as 7440s, 5m, 2h or 1500ms';
 const A = 'interfaces: [{name: a}]\n';
 
@@ -416,6 +445,34 @@ const BAD: Record<string, [text: string, line: string]> = {
   'an event type twice': [
     'events: [{file: /e, types: [new, new]}]',
     ':1:28: events[0].types: expected a list of new, update, destroy, drop, each once, got a list',
+  ],
+  'PCP without endpoint-independent mappings': [
+    'interfaces: [{name: a}, {name: b, masquerade: 4}]\npcp: {inside: [a]}',
+    ':2:6: pcp: no outside interface has endpoint-independent mappings; give one mapping: eim (or { tcp: eim, udp: eim })',
+  ],
+  'PCP at an interface without them': [
+    'interfaces: [{name: a}, {name: b, masquerade: 4}]\npcp: {inside: [a], outside: b}',
+    ':2:29: pcp.outside: "b" has no endpoint-independent mappings of TCP or UDP, which PCP needs; give it mapping: eim',
+  ],
+  'PCP with two outsides': [
+    'interfaces: [{name: a}, {name: b, mapping: eim}, {name: c, mapping: eim}]\npcp: {inside: [a]}',
+    ':2:6: pcp: "b" and "c" have endpoint-independent mappings; say which is outside',
+  ],
+  'PCP on both sides': [
+    'interfaces: [{name: a, mapping: eim}]\npcp: {inside: [a], outside: a}',
+    ':2:29: pcp.outside: "a" is inside as well',
+  ],
+  'PCP at interfaces that are not there': [
+    'interfaces: [{name: a, mapping: eim}]\npcp: {inside: [b]}',
+    ':2:16: pcp.inside[0]: "b" is none of the interfaces; name it there, too',
+  ],
+  'PCP with a lifetime upside down': [
+    'interfaces: [{name: a}, {name: b, mapping: eim}]\npcp: {inside: [a], lifetime: {min: 2h, max: 1h}}',
+    ':2:36: pcp.lifetime.min: longer than max',
+  ],
+  'PCP for nobody': [
+    'interfaces: [{name: a}, {name: b, mapping: eim}]\npcp: {inside: []}',
+    ':2:15: pcp.inside: expected a list of interfaces, each once, got an empty list',
   ],
   'a prefix too long': [
     'exempt: [10.0.0.0/33]',
