@@ -77,6 +77,9 @@ enum { RULE_SCAN_STEP = 16 };
  */
 #define hide(x) asm volatile("" : "+r"(x))
 
+/* Keeps x on the stack as it is laid out: in registers its fields would be spilled, with 8 bytes for each. */
+#define in_memory(x) asm volatile("" : : "r"(&(x)) : "memory")
+
 /* Keeps loads and stores on their side; the hardware's order is argued where it is used. */
 #define barrier_compiler() asm volatile("" ::: "memory")
 

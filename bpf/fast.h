@@ -46,12 +46,15 @@ inline_ bool fast_parse_ip(const struct __sk_buff *skb, const __u32 l2, const __
 		if (!p->length)
 			return false;
 		p->length += IP6_HEADER_WORDS * 4;
+		p->hops = w[1] >> 24;
+		p->traffic = w[0] & bpf_htonl(0x0fffffff);
 	} else {
 		if ((w[0] & 0xff) != 0x45 || w[1] & bpf_htonl(0x3fff))
 			return false;
 		p->saddr[0] = w[WORD_SADDR4];
 		p->daddr[0] = w[WORD_DADDR4];
-		p->tos = w[0] >> 8 & 0xff;
+		p->traffic = w[0] >> 8 & 0xff;
+		p->hops = w[2] & 0xff;
 		/* multicast, and what lies above */
 		if (!p->saddr[0] || (p->daddr[0] & 0xe0) == 0xe0)
 			return false;
@@ -172,7 +175,7 @@ inline_ bool fast_is_deferred(struct __sk_buff *skb, const struct fast_packet *p
 	return egress_will_see(skb, p->proto, p->saddr, p->daddr, v6);
 }
 
-/* `redirect`: at ingress, packets that have a way past the stack take it; IPv4's. */
+/* `redirect`: at ingress, packets that have a way past the stack take it. */
 inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir at, const __u32 l2,
 		 const bool upper, const bool redirect, const bool v6)
 {
@@ -222,7 +225,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		goto done;
 	}
 	if (redirect && likely(!(s->flags & SETTING_ZONES))) /* the zone that it leaves by: egress */
-		sends = redirect_find4(skb, &p, f, gen, dir, now, &way);
+		sends = redirect_find(skb, &p, f, gen, dir, now, &way, v6);
 	if (!seen) {
 		if (p.proto == IPPROTO_TCP) {
 			timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);
@@ -242,7 +245,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		f->bytes[dir] += p.length;
 	}
 	if (redirect && sends) {
-		if (!redirect_rewrite4(skb, &p, &way))
+		if (!redirect_rewrite(skb, &p, &way, v6))
 			goto drop;
 		return redirect_send(skb, f, dir, &way);
 	}

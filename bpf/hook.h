@@ -310,7 +310,7 @@ inline_ int hook_enter(struct __sk_buff *skb, const enum hook_dir at, const __u3
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		verdict = fast(skb, s, at, l2, upper, false, true);
+		verdict = fast(skb, s, at, l2, upper, redirect, true);
 		if (likely(verdict != FAST_NOT))
 			return verdict;
 		hop_begin(skb, l2, upper ? HOP_UPPER : 0, false);

@@ -24,34 +24,29 @@ struct redirect_way {
 	__u32 ifindex;
 	__u8 dmac[6];
 	__u8 smac[6];
-	struct rewrite_side source;
-	struct rewrite_side destination;
+	struct fast_leaving to;
 };
 
 /* Length of the packet, or of the longest that it is to be segmented into. */
-inline_ __u32 redirect_length(const struct __sk_buff *skb, const struct fast_packet *p)
+inline_ __u32 redirect_length(const struct __sk_buff *skb, const struct fast_packet *p, const bool v6)
 {
 #ifdef CTNAT_GSO_SIZE
 	/* the segments' headers are as long as this one's; UDP's is 8 */
 	if (skb->gso_size)
-		return 20 + p->header + skb->gso_size;
+		return (v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS) * 4 + p->header + skb->gso_size;
 #else
-	(void)skb;
+	(void)skb, (void)v6;
 #endif
 	return p->length;
 }
 
 /* Whether the packet has a way past the stack, and which. */
-inline_ bool redirect_find4(struct __sk_buff *skb, const struct fast_packet *p, const struct flow *f,
-			    __u16 gen, __u32 dir, __u32 now, struct redirect_way *way)
+inline_ bool redirect_find(struct __sk_buff *skb, const struct fast_packet *p, const struct flow *f,
+			   __u16 gen, __u32 dir, __u32 now, struct redirect_way *way, const bool v6)
 {
 	const struct forward_port *in = forward_port(skb->ifindex);
-	const void *data = packet_begin(skb), *end = packet_end(skb);
-	const __u8 *ttl = data + ETH_HLEN + 8;
-	struct bpf_fib_lookup fib = {};
-	const struct tuple4 *other;
+	struct bpf_fib_lookup fib;
 
-	*way = (struct redirect_way){};
 	if (!in || !(in->flags & FORWARD_PORT_REDIRECT))
 		return false;
 	/* its source is to be judged at egress, or it keeps an endpoint open (endpoint_life.h) */
@@ -61,57 +56,56 @@ inline_ bool redirect_find4(struct __sk_buff *skb, const struct fast_packet *p, 
 	 */
 	if (skb->mark || skb->vlan_present)
 		return false;
-	if ((const void *)(ttl + 1) > end || *ttl <= 1) /* the stack tells the sender */
+	if (p->hops <= 1) /* the stack tells the sender */
 		return false;
-	other = ((const struct flow4 *)f)->tuple;
-	dir ^= 1;
-	hide(dir);
-	dir &= 1;
-	other += dir;
-	way->source = (struct rewrite_side){{p->saddr[0]}, {other->daddr}, p->ports & 0xffff, other->dport};
-	way->destination = (struct rewrite_side){{p->daddr[0]}, {other->saddr}, p->ports >> 16, other->sport};
-	barrier_compiler();
-	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
+	if (!fast_leaves(&way->to, f, gen, dir, v6))
 		return false;
-	fib.family = FIB_AF_INET;
-	fib.l4_protocol = p->proto;
-	fib.sport = p->ports;
-	fib.dport = way->destination.to_port;
-	fib.tot_len = redirect_length(skb, p);
-	fib.tos = p->tos;
-	fib.ipv4_src = p->saddr[0];
-	fib.ipv4_dst = way->destination.to[0];
-	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_REDIRECT, false))
+	fast_fib(&fib, p, way->to.daddr, way->to.ports >> 16, redirect_length(skb, p, v6), v6);
+	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_REDIRECT, v6))
 		return false;
 	way->ifindex = fib.ifindex;
 	__builtin_memcpy(way->dmac, fib.dmac, 6);
 	__builtin_memcpy(way->smac, fib.smac, 6);
+	in_memory(*way);
 	return true;
 }
 
-/* Translates both sides, and makes the packet one that the stack would have forwarded. False: can't be. */
-inline_ bool redirect_rewrite4(struct __sk_buff *skb, const struct fast_packet *p,
-			       const struct redirect_way *way)
+/* Translates one side. False: can't be. */
+inline_ bool redirect_side(struct __sk_buff *skb, const struct fast_packet *p, const struct fast_leaving *to,
+			   const enum side side, const bool v6)
 {
-	bool tcp = p->proto == IPPROTO_TCP;
+	const __u32 shift = side == SIDE_SOURCE ? 0 : 16;
+	struct rewrite_side change;
+
+	address_copy(change.from, side == SIDE_SOURCE ? p->saddr : p->daddr, v6);
+	address_copy(change.to, side == SIDE_SOURCE ? to->saddr : to->daddr, v6);
+	change.from_port = p->ports >> shift & 0xffff;
+	change.to_port = to->ports >> shift & 0xffff;
+	return !rewrite_changes(&change, v6) ||
+	       !rewrite_direct(skb, ETH_HLEN, side, p->proto == IPPROTO_TCP,
+			       p->length - (v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS) * 4, &change, v6);
+}
+
+/* Translates both sides, and makes the packet one that the stack would have forwarded. False: can't be. */
+inline_ bool redirect_rewrite(struct __sk_buff *skb, const struct fast_packet *p,
+			      const struct redirect_way *way, const bool v6)
+{
 	void *data, *end;
 	__u32 *ip;
 
-	if (rewrite_changes(&way->destination, false) &&
-	    rewrite_direct(skb, ETH_HLEN, SIDE_DESTINATION, tcp, p->length - 20, &way->destination, false))
-		return false;
-	if (rewrite_changes(&way->source, false) &&
-	    rewrite_direct(skb, ETH_HLEN, SIDE_SOURCE, tcp, p->length - 20, &way->source, false))
+	if (!redirect_side(skb, p, &way->to, SIDE_DESTINATION, v6) ||
+	    !redirect_side(skb, p, &way->to, SIDE_SOURCE, v6))
 		return false;
 	data = packet_begin(skb);
 	end = packet_end(skb);
 	ip = data + ETH_HLEN;
 	if ((void *)(ip + 3) > end)
 		return false;
-	/* time to live, protocol, checksum; RFC 1812 section 5.3.1 */
-	ip[2] = ((ip[2] & 0xffff) - 1) | (__u32)checksum_grow(ip[2] >> 16, 0xfffe) << 16;
+	fast_hop(ip, 0, v6);
 	__builtin_memcpy(data, way->dmac, 6);
 	__builtin_memcpy(data + 6, way->smac, 6);
+	if (v6) /* a sum that stands beside the packet: there is no other that would make up for it */
+		bpf_csum_update(skb, 0xfeff);
 	return true;
 }
 

@@ -64,7 +64,9 @@ inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *sa
 inline_ bool neighbour_is_fresh(const struct bpf_fib_lookup *fib, __u32 now)
 {
 	const __u16 *mac = (const __u16 *)fib->dmac;
-	__u32 at = (mac[2] ^ mac[1] ^ fib->ifindex) & (NEIGHBOURS_MAX - 1), *tick, since;
+	/* a host's neighbours of the two families are two, with a state each */
+	__u32 at = (mac[2] ^ mac[1] ^ fib->ifindex ^ (__u32)fib->family << 8) & (NEIGHBOURS_MAX - 1), *tick,
+	      since;
 
 	tick = bpf_map_lookup_elem(&neighbour_ticks, &at);
 	if (!tick || !(mac[0] | mac[1] | mac[2])) /* before 6.3 also one that is still asked for is named */

@@ -223,13 +223,11 @@ inline_ int xdp_enter(struct xdp_md *context)
 	if (!in || !type || !xdp_frame_is_ours(skb, in))
 		return XDP_PASS;
 	v6 = *type == bpf_htons(ETH_P_IPV6);
-	if (!v6) {
-		if (*type != bpf_htons(ETH_P_IP))
-			return XDP_PASS;
-		verdict = xdp_fast4(skb, in);
-		if (likely(verdict != FAST_NOT))
-			return verdict;
-	}
+	if (!v6 && *type != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	verdict = v6 ? xdp_fast(skb, in, true) : xdp_fast(skb, in, false);
+	if (likely(verdict != FAST_NOT))
+		return verdict;
 	if (!xdp_walk_on(skb))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, false);

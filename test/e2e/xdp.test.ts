@@ -8,10 +8,18 @@ import { Capture } from '../helpers/capture.js';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Flow } from '../helpers/flow.js';
 import { inject } from '../helpers/inject.js';
-import { type CtnatScene, followsItsWay, keepsItsFlow, PORT } from '../helpers/live-flow.js';
+import {
+  type CtnatScene,
+  FAMILIES,
+  type Family,
+  followsItsWay,
+  keepsItsFlow,
+  PORT,
+} from '../helpers/live-flow.js';
 import { CTNAT_ONLY, ctnatFor } from '../helpers/nat.js';
 import { HTTP_PORT, network, type Scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
-import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
+import { type Ends, frame, ipv4Frame, udp4, udp6 } from '../helpers/wire/craft.js';
+import { ETH_IPV6, type IpPacket, UDP } from '../helpers/wire/packet.js';
 
 const only = {
   skip: CTNAT_ONLY || (!feature('coarse-clock').available && 'XDP mode needs Linux 5.13'),
@@ -21,6 +29,7 @@ const only = {
 async function gateway(t: Test, mode = 'xdp'): Promise<CtnatScene> {
   const base = await network(t, { clients: 1, lan: 'ports' });
   for (const { ns } of [...base.clients, base.server]) await ns.offload('eth0', { tx: false, gro: true });
+  await base.server.peer.serve(base.server.ipv6, { udp: UDP_PORT, tcp: TCP_PORT });
   const ctnat = ctnatFor(base.topology);
   await attach(base, ctnat, mode);
   return { ...base, ctnat };
@@ -35,8 +44,8 @@ const flows = (ctnat: Ctnat, ...filter: string[]): Promise<Flow[]> =>
   ctnat.json<Flow[]>(['bpf', 'ct', 'list', 'global', ...filter]);
 
 /** What the stack of the router sees of the client's packets. */
-const inStack = ({ router }: CtnatScene): Promise<Capture> =>
-  Capture.start(router.ns, router.lan[0]!, `udp port ${PORT}`);
+const inStack = ({ router }: CtnatScene, filter = `udp port ${PORT}`): Promise<Capture> =>
+  Capture.start(router.ns, router.lan[0]!, filter);
 
 t.test('status says where the program runs; detach leaves nothing', only, async (t) => {
   const { ctnat, router } = await gateway(t);
@@ -56,49 +65,78 @@ t.test('both families cross: UDP, TCP, ping, HTTP', only, async (t) => {
   const scene = await gateway(t);
   const { clients, server, router, ctnat } = scene;
   const [client] = clients;
-  for (const [ns, to] of [
-    [router.ns, server.ipv4],
-    [router.ns, client!.ipv4],
-  ] as const)
-    await ns.run(['ping', '-c', '1', '-W', '3', to]); // XDP does not ask for neighbours
-  const stack = await inStack(scene);
-  const socket = await client!.peer.udp(client!.ipv4, PORT);
-  for (let i = 0; i < 5; i++) t.equal(await socket.ask(server.ipv4, UDP_PORT), `${router.ipv4} ${PORT}`);
-  t.same(await stack.stopIp(), [], 'not even the first packet went through the stack');
+  for (const family of FAMILIES) {
+    for (const to of [server[family], client![family]])
+      await router.ns.run(['ping', '-c', '1', '-W', '3', to]); // XDP does not ask for neighbours
+    const stack = await inStack(scene);
+    const socket = await client!.peer.udp(client![family], PORT);
+    const seen = `${router[family]} ${PORT}`;
+    for (let i = 0; i < 5; i++) t.equal(await socket.ask(server[family], UDP_PORT), seen);
+    t.same(await stack.stopIp(), [], 'not even the first packet went through the stack');
+  }
 
   for (const to of [server.ipv4, server.ipv6]) {
     const { stdout } = await client!.ns.run(['ping', '-c', '3', '-i', '0.2', '-W', '3', to]);
     t.match(stdout, /3 packets transmitted, 3 received/);
   }
-  const connection = await client!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
-  t.equal(await connection.echo('hello'), 'hello');
-  await connection.close();
+  for (const family of FAMILIES) {
+    const connection = await client!.peer.tcp({ host: server[family], port: TCP_PORT });
+    t.equal(await connection.echo('hello'), 'hello');
+    await connection.close();
+  }
   const argv = ['curl', '-sS', '--fail', '--max-time', '10', `http://${server.ipv4}:${HTTP_PORT}/`];
   t.match((await client!.ns.run(argv)).stdout, new RegExp(`^${router.ipv4} `));
-  const [flow] = await flows(ctnat, '-p', 'udp');
-  t.match(flow, { original: { packets: 5 }, reply: { packets: 5 }, status: ['SEEN_REPLY', 'SRC_NAT'] });
+  const both = await flows(ctnat, '-p', 'udp');
+  t.equal(both.length, 2);
+  for (const flow of both)
+    t.match(flow, { original: { packets: 5 }, reply: { packets: 5 }, status: ['SEEN_REPLY', 'SRC_NAT'] });
 });
 
-t.test("one flow's packets take turns: by XDP, and with IP options by the stack", only, async (t) => {
-  const { clients, server, router, ctnat } = await gateway(t);
-  const { ns, ipv4 } = clients[0]!;
-  await ns.run(['ping', '-c', '1', '-W', '3', router.lanIpv4[0]!]);
-  const far = await Capture.start(server.ns, 'eth0', `udp port ${UDP_PORT}`);
-  const macs = [await ns.mac('eth0'), await router.ns.mac(router.lan[0]!)] as const;
-  const ends = { src: ipv4, dst: server.ipv4, sport: PORT, dport: UDP_PORT };
-  const plain = ipv4Frame(...macs, udp4(ends, Buffer.from('packet')));
-  await inject(
-    ns,
-    'eth0',
-    Array.from({ length: 20 }, (_, i) => (i % 2 ? withOptions(plain) : plain)),
+for (const family of FAMILIES) {
+  t.test(
+    `${family}: one flow's packets take turns: by XDP, and with IP options by the stack`,
+    only,
+    async (t) => {
+      const { clients, server, router, ctnat } = await gateway(t);
+      const { ns, [family]: src } = clients[0]!;
+      const near = JSON.parse(await router.ns.ip('-j', 'address', 'show', 'dev', router.lan[0]!));
+      const isGlobal = (each: { family: string; scope: string }): boolean =>
+        each.family === (family === 'ipv4' ? 'inet' : 'inet6') && each.scope === 'global';
+      for (const to of [near[0].addr_info.find(isGlobal).local, server[family]])
+        await (to === server[family] ? router.ns : ns).run(['ping', '-c', '1', '-W', '3', to]);
+      const far = await Capture.start(server.ns, 'eth0', `host ${server[family]}`);
+      const inside = await inStack({ clients, server, router, ctnat } as CtnatScene, `host ${src}`);
+      const macs = [await ns.mac('eth0'), await router.ns.mac(router.lan[0]!)] as const;
+      const ends = { src, dst: server[family], sport: PORT, dport: UDP_PORT };
+      const [plain, slow] = [false, true].map((options) => datagram(family, macs, ends, options));
+      await inject(
+        ns,
+        'eth0',
+        Array.from({ length: 20 }, (_, i) => (i % 2 ? slow! : plain!)),
+      );
+      const seen = (await far.stopIp()).filter((each) => each.src === router[family] && isTraffic(each));
+
+      t.equal(seen.length, 20, 'all of them, with the outside address');
+      t.equal(
+        (await inside.stopIp()).filter((each) => each.dst === server[family] && isTraffic(each)).length,
+        10,
+      );
+      const found = await flows(ctnat, '-p', 'udp');
+      t.equal(found.length, 1, 'of one flow');
+      t.equal(found[0]!.original.packets, 20, 'each counted once');
+    },
   );
-  const seen = (await far.stopIp()).filter(({ src }) => src === router.ipv4);
+}
 
-  t.equal(seen.length, 20, 'all of them, with the outside address');
-  const found = await flows(ctnat, '-p', 'udp');
-  t.equal(found.length, 1, 'of one flow');
-  t.equal(found[0]!.original.packets, 20, 'each counted once');
-});
+/** UDP, also behind IPv6's destination options. */
+const isTraffic = ({ protocol }: IpPacket): boolean => protocol === UDP || protocol === 60;
+
+function datagram(family: Family, macs: readonly [string, string], ends: Ends, options: boolean): Buffer {
+  const data = Buffer.from('packet');
+  if (family === 'ipv6') return frame(...macs, ETH_IPV6, udp6(ends, data, { options }));
+  const plain = ipv4Frame(...macs, udp4(ends, data));
+  return options ? withOptions(plain) : plain;
+}
 
 /** The frame with four NOPs between the IP header and what follows. */
 function withOptions(plain: Buffer): Buffer {
@@ -113,19 +151,29 @@ function withOptions(plain: Buffer): Buffer {
   return Buffer.concat([plain.subarray(0, 14), header, plain.subarray(34)]);
 }
 
-t.test("a live flow's neighbour is forgotten, and its route moves: no packet is lost", only, async (t) => {
-  const scene = await gateway(t);
-  await followsItsWay(t, scene, async (iface) => {
-    await scene.server.ns.offload('eth1', { tx: false, gro: true });
-    await scene.ctnat.run(['attach', iface, '--masquerade', '--mode', 'xdp'], { limitMs: 60_000 });
-  });
-});
+for (const family of FAMILIES) {
+  t.test(
+    `${family}: a live flow's neighbour is forgotten, and its route moves: no packet is lost`,
+    only,
+    async (t) => {
+      const scene = await gateway(t);
+      await followsItsWay(t, scene, family, async (iface) => {
+        await scene.server.ns.offload('eth1', { tx: false, gro: true });
+        await scene.ctnat.run(['attach', iface, '--masquerade=all', '--mode', 'xdp'], { limitMs: 60_000 });
+      });
+    },
+  );
 
-t.test('XDP comes and goes under load: nothing is lost or wrong, and the flow is one', only, async (t) => {
-  const scene = await gateway(t, 'tc');
-  const change = (mode: string) => () => attach(scene, scene.ctnat, mode);
-  await keepsItsFlow(t, scene, ['xdp', 'tc', 'xdp', 'tc'].map(change));
-});
+  t.test(
+    `${family}: XDP comes and goes under load: nothing is lost or wrong, and the flow is one`,
+    only,
+    async (t) => {
+      const scene = await gateway(t, 'tc');
+      const change = (mode: string) => () => attach(scene, scene.ctnat, mode);
+      await keepsItsFlow(t, scene, family, ['xdp', 'tc', 'xdp', 'tc'].map(change));
+    },
+  );
+}
 
 t.test('auto is TC for a veth, and says why; XDP is refused by name where it can not be', only, async (t) => {
   const { ctnat } = await gateway(t, 'auto');

@@ -11,6 +11,17 @@ import { type Scene, TCP_PORT, UDP_PORT } from './scene.js';
 /** A network whose router runs ctnat. */
 export type CtnatScene = Omit<Scene, 'nat'> & { ctnat: Ctnat };
 
+export const FAMILIES = ['ipv4', 'ipv6'] as const;
+export type Family = (typeof FAMILIES)[number];
+
+/** The addresses of inside hosts, as tcpdump(1) takes them. */
+const INSIDE: Readonly<Record<Family, string>> = { ipv4: 'net 10.0.0.0/8', ipv6: 'net fd00:10::/32' };
+/** A second link between router and server. */
+const SECOND: Readonly<Record<Family, readonly [router: string, server: string, bits: number]>> = {
+  ipv4: ['192.0.2.1', '192.0.2.9', 24],
+  ipv6: ['2001:db8:9::1', '2001:db8:9::9', 64],
+};
+
 /** The client's source port, of UDP. */
 export const PORT = 40_000;
 
@@ -21,17 +32,18 @@ export const PORT = 40_000;
 export async function keepsItsFlow(
   t: Test,
   { clients, server, router, ctnat }: CtnatScene,
+  family: Family,
   changes: readonly (() => Promise<void>)[],
 ): Promise<void> {
-  const outside = await Capture.start(server.ns, 'eth0', 'net 10.0.0.0/8');
-  const connection = await clients[0]!.peer.tcp({ host: server.ipv4, port: TCP_PORT });
-  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
+  const outside = await Capture.start(server.ns, 'eth0', INSIDE[family]);
+  const connection = await clients[0]!.peer.tcp({ host: server[family], port: TCP_PORT });
+  const socket = await clients[0]!.peer.udp(clients[0]![family], PORT);
   let busy = true;
   let [asked, lost] = [0, 0];
   const running = (async () => {
     while (busy) {
       asked++;
-      if ((await socket.ask(server.ipv4, UDP_PORT)) !== `${router.ipv4} ${PORT}`) lost++;
+      if ((await socket.ask(server[family], UDP_PORT)) !== `${router[family]} ${PORT}`) lost++;
     }
   })();
   for (const change of changes) {
@@ -56,21 +68,25 @@ export async function keepsItsFlow(
 export async function followsItsWay(
   t: Test,
   { clients, server, router }: CtnatScene,
+  family: Family,
   attach: (iface: string) => Promise<unknown>,
 ): Promise<void> {
+  const [own, via, bits] = SECOND[family];
+  const nodad = family === 'ipv6' ? ['nodad'] : [];
   await veth(server.ns, 'eth1', router.ns, 'wan1');
-  await server.ns.ip('address', 'add', '192.0.2.9/24', 'dev', 'eth1');
-  await router.ns.ip('address', 'add', '192.0.2.1/24', 'dev', 'wan1');
+  await server.ns.ip('address', 'add', `${via}/${bits}`, 'dev', 'eth1', ...nodad);
+  await router.ns.ip('address', 'add', `${own}/${bits}`, 'dev', 'wan1', ...nodad);
   await attach('wan1');
-  const socket = await clients[0]!.peer.udp(clients[0]!.ipv4, PORT);
-  const seen = `${router.ipv4} ${PORT}`;
-  for (let i = 0; i < 3; i++) t.equal(await socket.ask(server.ipv4, UDP_PORT), seen);
-  await router.ns.ip('neighbour', 'flush', 'dev', router.wan);
-  t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the stack has asked for the neighbour');
+  const socket = await clients[0]!.peer.udp(clients[0]![family], PORT);
+  const [to, seen] = [server[family], `${router[family]} ${PORT}`];
+  for (let i = 0; i < 3; i++) t.equal(await socket.ask(to, UDP_PORT), seen);
+  for (let i = 0; i < 3; i++) {
+    await router.ns.ip('neighbour', 'flush', 'dev', router.wan);
+    t.equal(await socket.ask(to, UDP_PORT), seen, 'the stack has asked for the neighbour');
+  }
 
   const first = await Capture.start(server.ns, 'eth0', `udp dst port ${UDP_PORT}`);
-  await router.ns.ip('route', 'add', `${server.ipv4}/32`, 'via', '192.0.2.9', 'dev', 'wan1');
-  for (let i = 0; i < 3; i++)
-    t.equal(await socket.ask(server.ipv4, UDP_PORT), seen, 'the flow keeps its translation');
+  await router.ns.ip('route', 'add', to, 'via', via, 'dev', 'wan1');
+  for (let i = 0; i < 3; i++) t.equal(await socket.ask(to, UDP_PORT), seen, 'the flow keeps its translation');
   t.same(await first.stopIp(), [], 'not one packet took the old way');
 }

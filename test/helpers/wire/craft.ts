@@ -5,6 +5,9 @@
 import { addressBytes, pseudoHeaderSum, sum } from './checksum.js';
 import { ETH_IPV4, TCP, UDP } from './packet.js';
 
+/** IPv6's next header. */
+const DESTINATION_OPTIONS = 60;
+
 export interface Ends {
   src: string;
   dst: string;
@@ -76,6 +79,25 @@ export function udp4(ends: Ends, data: Buffer, more: { checksum?: 0; ttl?: numbe
     datagram.writeUInt16BE(value || 0xffff, 6);
   }
   return ipv4(ends, UDP, datagram, more.ttl === undefined ? {} : { ttl: more.ttl });
+}
+
+/** A UDP datagram in an IPv6 packet; `options`: behind an empty header of destination options (RFC 8200, 4.6). */
+export function udp6(ends: Ends, data: Buffer, more: { options?: boolean } = {}): Buffer {
+  const datagram = Buffer.concat([Buffer.alloc(8), data]);
+  datagram.writeUInt16BE(ends.sport, 0);
+  datagram.writeUInt16BE(ends.dport, 2);
+  datagram.writeUInt16BE(datagram.length, 4);
+  datagram.writeUInt16BE(~sum(datagram, pseudo(ends, UDP, datagram.length)) & 0xffff || 0xffff, 6);
+  // 8 bytes, of which PadN takes what is left
+  const options = more.options ? Buffer.from([UDP, 0, 1, 4, 0, 0, 0, 0]) : Buffer.alloc(0);
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(options.length + datagram.length, 4);
+  header[6] = more.options ? DESTINATION_OPTIONS : UDP;
+  header[7] = 64;
+  addressBytes(ends.src).copy(header, 8);
+  addressBytes(ends.dst).copy(header, 24);
+  return Buffer.concat([header, options, datagram]);
 }
 
 function pseudo(ends: Ends, protocol: number, length: number): number {
