@@ -166,7 +166,7 @@ t.test('the same packets are the same flows and events, letter by letter', { ski
   const longer = Object.values(TIMEOUTS).flatMap((name) => [name, `${SECONDS}s`]);
   await ctnat.run(['timeouts', 'set', ...longer]);
   const theirs = Object.keys(TIMEOUTS).map((name) => [`net.netfilter.nf_conntrack_${name}`, SECONDS]);
-  // with checksums Netfilter finds every UDP-Lite packet INVALID: it adds UDP's protocol number to them
+  // while it looks at checksums Netfilter makes no entry of UDP-Lite datagrams that are covered whole
   await real.sysctl({ 'net.netfilter.nf_conntrack_checksum': 0, ...Object.fromEntries(theirs) });
   ctnat.resident = Resident.start(router.ns.teardown);
   real.run(['-F']);
