@@ -15,6 +15,7 @@ import { Journal } from './pcp/journal.js';
 import { KernelMapper } from './pcp/kernel-mapper.js';
 import { PcpOpcode, writeSuccess } from './pcp/message.js';
 import { writeNatPmpAddress } from './pcp/nat-pmp.js';
+import { Neighbourhood } from './pcp/neighbourhood.js';
 import { externalAddress, type PcpCounts, PcpServer } from './pcp/server.js';
 import { PcpSockets, type Place } from './pcp/sockets.js';
 
@@ -34,13 +35,14 @@ export class AgentPcp {
   #config: PcpConfig | undefined;
   #book: Book | undefined;
   #server: PcpServer | undefined;
+  #neighbourhood: Neighbourhood | undefined;
   #expiry: NodeJS.Timeout | undefined;
   #check: NodeJS.Timeout | undefined;
 
   constructor(pinPath: string, log: AgentLog) {
     this.#pinPath = pinPath;
     this.#log = log;
-    this.#sockets = new PcpSockets((bytes, from) => this.#answer(bytes, from), log);
+    this.#sockets = new PcpSockets((bytes, from, { device }) => this.#answer(bytes, from, device), log);
     this.#announcer = new Announcer(() => this.#announce());
   }
 
@@ -55,6 +57,7 @@ export class AgentPcp {
     const isFirst = !this.#book;
     this.#book ??= this.#openBook();
     const network = readNetwork();
+    this.#neighbourhood = new Neighbourhood(network);
     const options = { ...config, allow: config.allow ?? ownNetworks(config.inside, network) };
     if (this.#server) this.#server.options = options;
     else this.#server = new PcpServer(this.#book, options, monotonicMs);
@@ -85,15 +88,17 @@ export class AgentPcp {
 
   /** Looks whether mappings have gone before their time, and lets go those whose time is over. */
   look(): void {
+    clearTimeout(this.#expiry);
     try {
       this.#withMapper((mapper) => {
         this.#book?.expire(mapper);
         this.#book?.check(mapper);
       });
+      this.#schedule();
     } catch (error) {
+      // the next check tries again
       this.#log.error(`pcp: can not look after mappings: ${errorLine(error)}`);
     }
-    this.#schedule();
   }
 
   #schedule(): void {
@@ -109,8 +114,9 @@ export class AgentPcp {
     return work(new KernelMapper(datapath, rememberedState(this.#pinPath), this.#config?.outside ?? ''));
   }
 
-  #answer(bytes: Buffer, { address }: RemoteInfo): Buffer | undefined {
+  #answer(bytes: Buffer, { address }: RemoteInfo, device: string): Buffer | undefined {
     const source = parseAddress(address.replace(/%.*/, ''));
+    if (!this.#neighbourhood?.isPlausible(source, device)) return this.#server?.drop();
     let datapath: Datapath | undefined;
     try {
       const answer = this.#server?.answer(bytes, source, () => {
@@ -129,8 +135,12 @@ export class AgentPcp {
     this.#sockets.announce(writeSuccess(PcpOpcode.ANNOUNCE, 0, epoch));
     if (!this.#server?.options.natPmp) return;
     const host = this.#server.options.allow.find(({ family }) => family === 'ipv4');
-    const address = host && this.#withMapper((mapper) => externalAddress(host, mapper));
-    if (address) this.#sockets.announce(writeNatPmpAddress(address, epoch), 'ipv4');
+    try {
+      const address = host && this.#withMapper((mapper) => externalAddress(host, mapper));
+      if (address) this.#sockets.announce(writeNatPmpAddress(address, epoch), 'ipv4');
+    } catch (error) {
+      this.#log.error(`pcp: can not announce the outside address: ${errorLine(error)}`);
+    }
   }
 
   /** Answers nobody any more. */

@@ -43,6 +43,9 @@ export type MapResult =
   /** `lifetime`: seconds until it may be otherwise, where that is known. */
   | { readonly result: Exclude<PcpResult, typeof PcpResult.SUCCESS>; readonly lifetime?: number };
 
+/** Of all subscribers: half of an address's ports. They are not evicted, and packets need some, too. */
+const MAX_MAPPINGS = 32_768;
+
 export class Book {
   readonly #journal: Journal;
   readonly #log: AgentLog;
@@ -64,7 +67,8 @@ export class Book {
     const { epochMs, mappings } = journal.read();
     this.#epochMs = epochMs ?? nowMs();
     this.isNew = epochMs === undefined;
-    for (const mapping of mappings) if (mapping.deadlineMs > nowMs()) this.#remember(mapping);
+    // also what has ended meanwhile: expire() lets it go
+    for (const mapping of mappings) this.#remember(mapping);
     journal.write(this.#epochMs, this.#mappings.values());
   }
 
@@ -93,6 +97,7 @@ export class Book {
     if (!mapper.maps(inside.protocol)) return { result: PcpResult.UNSUPP_PROTOCOL };
     if (inside.port === 0) return { result: PcpResult.NOT_AUTHORIZED };
     const lifetime = Math.min(options.lifetime.max, Math.max(options.lifetime.min, wish.lifetime));
+    this.expire(mapper);
     const known = this.#find(inside);
     if (known) {
       if (known.nonce !== nonce) return refuseFor(known, this.#nowMs());
@@ -103,6 +108,7 @@ export class Book {
     if ((this.#owned.get(subscriberOf(inside.address)) ?? 0) >= options.limit) {
       return { result: PcpResult.USER_EX_QUOTA };
     }
+    if (this.size >= MAX_MAPPINGS) return { result: PcpResult.NO_RESOURCES };
     const outside = mapper.outside(inside);
     if (!outside) return { result: PcpResult.NETWORK_FAILURE };
     const held = this.#make(wish, outside, lifetime, mapper, options);
@@ -165,6 +171,7 @@ export class Book {
    * already; a single one with another nonce is refused.
    */
   delete(inside: Inside, nonce: string, mapper: Mapper): MapResult {
+    this.expire(mapper);
     const known = inside.port === 0 ? undefined : this.#find(inside);
     if (known && known.nonce !== nonce) return refuseFor(known, this.#nowMs());
     const victims = known ? [known] : inside.port === 0 ? this.#ownedBy(inside, nonce) : [];
@@ -218,12 +225,8 @@ export class Book {
     this.#onLoss();
   }
 
-  /** What is past its deadline is nobody's any more, even before expire(). */
   #find(inside: Inside): PcpMapping | undefined {
-    const mapping = this.#mappings.get(mappingKey(inside));
-    if (!mapping || mapping.deadlineMs > this.#nowMs()) return mapping;
-    this.#forget(mapping);
-    return undefined;
+    return this.#mappings.get(mappingKey(inside));
   }
 
   #remember(mapping: PcpMapping): void {

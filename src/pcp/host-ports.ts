@@ -15,12 +15,15 @@ const UDP_UNCONNECTED = '07';
 const WORD = 4;
 
 /** Whether this port of the address, or of any, is a program's. Of the network namespace that the process is in. */
-export function hostListens(protocol: number, address: Address, port: number): boolean {
+export function hostListens(
+  protocol: number,
+  address: Address,
+  port: number,
+  read: (path: string) => string = readSockets,
+): boolean {
   const [name, state] = protocol === TCP ? ['tcp', TCP_LISTEN] : ['udp', UDP_UNCONNECTED];
   const wanted = hexWords(address.bytes);
-  return [name, `${name}6`].some((file) =>
-    listens(readSockets(`/proc/self/net/${file}`), state!, wanted, port),
-  );
+  return [name, `${name}6`].some((file) => listens(read(`/proc/self/net/${file}`), state!, wanted, port));
 }
 
 /** @param wanted the address as the file writes it */
@@ -48,6 +51,16 @@ export function hexWords(bytes: Uint8Array): string {
       .padStart(8, '0');
   }
   return text;
+}
+
+/** Reads each file once: for a request that asks for many ports. */
+export function socketsOnce(): (path: string) => string {
+  const texts = new Map<string, string>();
+  return (path) => {
+    const text = texts.get(path) ?? readSockets(path);
+    texts.set(path, text);
+    return text;
+  };
 }
 
 /** A kernel without IPv6 has no such file. */

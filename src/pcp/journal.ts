@@ -20,14 +20,18 @@ export interface Remembered {
 interface Line {
   readonly boot?: string;
   readonly epochMs?: number;
-  readonly put?: Parameters<typeof mappingOfJson>[0];
+  readonly put?: ReturnType<typeof mappingJson>;
   readonly delete?: string;
 }
+
+type ReadLine = Omit<Line, 'put'> & { readonly put?: PcpMapping };
 
 export class Journal {
   readonly #path: string;
   readonly #boot: string;
   #lines = 0;
+  /** A line may have been written in part. */
+  #isTorn = false;
 
   constructor(path: string, boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()) {
     this.#path = path;
@@ -42,14 +46,12 @@ export class Journal {
       if (line.boot !== undefined && line.boot !== this.#boot) return { epochMs: undefined, mappings: [] };
       if (line.epochMs !== undefined) epochMs = line.epochMs;
       if (line.delete !== undefined) mappings.delete(line.delete);
-      if (!line.put) continue;
-      const mapping = mappingOfJson(line.put);
-      mappings.set(mappingKey(mapping.inside), mapping);
+      if (line.put) mappings.set(mappingKey(line.put.inside), line.put);
     }
     return { epochMs, mappings: [...mappings.values()] };
   }
 
-  *#readLines(): Generator<Line> {
+  *#readLines(): Generator<ReadLine> {
     let text: string;
     try {
       text = readFileSync(this.#path, 'utf8');
@@ -58,11 +60,8 @@ export class Journal {
       throw this.#failed('read', error);
     }
     for (const line of text.split('\n')) {
-      try {
-        if (line !== '') yield JSON.parse(line) as Line;
-      } catch (error) {
-        if (!(error instanceof SyntaxError)) throw error;
-      }
+      const read = line === '' ? undefined : readLine(line);
+      if (read) yield read;
     }
   }
 
@@ -95,10 +94,12 @@ export class Journal {
 
   #append(line: Line): void {
     try {
-      appendFileSync(this.#path, lineText(line));
+      appendFileSync(this.#path, `${this.#isTorn ? '\n' : ''}${lineText(line)}`);
     } catch (error) {
+      this.#isTorn = true;
       throw this.#failed('write', error);
     }
+    this.#isTorn = false;
     this.#lines++;
   }
 
@@ -107,6 +108,16 @@ export class Journal {
     return new CtnatError(`can not ${action} ${this.#path}, where PCP's mappings are remembered: ${code}`, {
       cause,
     });
+  }
+}
+
+/** undefined: it was cut off, or somebody else wrote it. */
+function readLine(text: string): ReadLine | undefined {
+  try {
+    const { put, ...line } = JSON.parse(text) as Line;
+    return put ? { ...line, put: mappingOfJson(put) } : line;
+  } catch {
+    return undefined;
   }
 }
 

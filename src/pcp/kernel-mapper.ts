@@ -28,7 +28,7 @@ import { readRef } from '../table-check.js';
 import { nowTicks } from '../ticks.js';
 import { tupleKeys } from '../tuple-keys.js';
 import { wordsAddress } from '../words.js';
-import { hostListens } from './host-ports.js';
+import { hostListens, socketsOnce } from './host-ports.js';
 import type { Held, Inside, Mapper, Outside } from './mapper.js';
 import { isForwarded, snatOutside, sourceRule } from './outside.js';
 
@@ -44,6 +44,7 @@ export class KernelMapper implements Mapper {
   readonly #datapath: Datapath;
   readonly #state: State;
   readonly #iface: Attachment | undefined;
+  readonly #sockets = socketsOnce();
 
   /** @param outside name of the interface by which the inside hosts' packets leave */
   constructor(datapath: Datapath, state: State, outside: string) {
@@ -89,7 +90,7 @@ export class KernelMapper implements Mapper {
     const { address } = outside;
     const ifname = this.#iface?.name ?? '';
     if (isForwarded(this.#state.rules, ifname, protocol, address, port)) return 'taken';
-    if (hostListens(protocol, address, port)) return 'taken';
+    if (hostListens(protocol, address, port, this.#sockets)) return 'taken';
     const family = familyOf(inside);
     const request = this.#request(inside, outside, port, seconds);
     const free = new FreeSlots(

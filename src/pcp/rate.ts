@@ -14,7 +14,7 @@ interface Rate {
 }
 
 export const SUBSCRIBER_RATE: Rate = { rate: 20, burst: 100 };
-export const TOTAL_RATE: Rate = { rate: 1000, burst: 2000 };
+export const TOTAL_RATE: Rate = { rate: 200, burst: 400 };
 
 /** Subscribers that are told apart; the one that was longest silent is forgotten first, and has rested. */
 const MAX_BUCKETS = 4096;

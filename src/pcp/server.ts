@@ -58,12 +58,14 @@ export class PcpServer {
    * @param open gives the datapath, where the request needs it
    */
   answer(bytes: Uint8Array, source: Address, open: () => Mapper): Buffer | undefined {
-    if (!this.#rate.take(subscriberOf(source), this.#nowMs())) return this.#drop();
-    const isNatPmp = bytes[0] === NAT_PMP_VERSION && this.options.natPmp;
+    if (!this.#rate.take(subscriberOf(source), this.#nowMs())) return this.drop();
+    // NAT-PMP is IPv4's alone
+    const isNatPmp = bytes[0] === NAT_PMP_VERSION && this.options.natPmp && source.family === 'ipv4';
     return isNatPmp ? this.#answerNatPmp(bytes, source, open) : this.#answerPcp(bytes, source, open);
   }
 
-  #drop(): undefined {
+  /** Counts a request that is not answered. */
+  drop(): undefined {
     this.#count('dropped');
     return undefined;
   }
@@ -78,7 +80,7 @@ export class PcpServer {
 
   #answerPcp(bytes: Uint8Array, source: Address, open: () => Mapper): Buffer | undefined {
     const reading = readPcp(bytes, source);
-    if (!reading) return this.#drop();
+    if (!reading) return this.drop();
     const refuse = (error: PcpResult, lifetime?: number): Buffer => {
       this.#count(resultName(error));
       return writeError(bytes, error, this.#book.epoch, lifetime);
@@ -111,8 +113,8 @@ export class PcpServer {
   }
 
   #answerNatPmp(bytes: Uint8Array, source: Address, open: () => Mapper): Buffer | undefined {
-    const request = source.family === 'ipv4' ? readNatPmp(bytes) : undefined;
-    if (!request) return this.#drop();
+    const request = readNatPmp(bytes);
+    if (!request) return this.drop();
     const { epoch } = this.#book;
     if (!this.#isAllowed(source)) {
       this.#count(resultName(PcpResult.NOT_AUTHORIZED));

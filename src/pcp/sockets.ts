@@ -22,7 +22,7 @@ export interface Place extends Pick<InterfaceAddress, 'ifindex' | 'family' | 'ad
 }
 
 /** What a datagram is answered with; undefined: nothing. */
-export type Answer = (bytes: Buffer, from: RemoteInfo) => Buffer | undefined;
+export type Answer = (bytes: Buffer, from: RemoteInfo, at: Place) => Buffer | undefined;
 
 interface Open {
   readonly socket: Socket;
@@ -76,14 +76,14 @@ export class PcpSockets {
     const listening = once(socket, 'listening'); // may come before bind() returns
     socket.bind({ fd });
     await listening;
-    socket.on('message', (bytes, from) => this.#receive(socket, bytes, from));
+    socket.on('message', (bytes, from) => this.#receive(socket, place, bytes, from));
     socket.on('error', (error) => this.#log.error(`pcp: ${errorLine(error)}`));
     return socket;
   }
 
-  #receive(socket: Socket, bytes: Buffer, from: RemoteInfo): void {
+  #receive(socket: Socket, place: Place, bytes: Buffer, from: RemoteInfo): void {
     try {
-      const answer = this.#answer(bytes, from);
+      const answer = this.#answer(bytes, from, place);
       if (answer) this.#send(socket, answer, from.port, from.address);
     } catch (error) {
       this.#log.error(`pcp: can not answer ${from.address}: ${errorLine(error)}`);

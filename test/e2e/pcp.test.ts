@@ -7,7 +7,15 @@ import t, { type Test } from 'tap';
 import { type Ctnat, gatewayConfig } from '../helpers/ctnat.js';
 import type { Mapping } from '../helpers/flow.js';
 import { CTNAT_ONLY, ctnatFor, type GatewayOptions } from '../helpers/nat.js';
-import { address16, header, PCP_PORT, PcpClient, PREFER_FAILURE, readResponse } from '../helpers/pcp.js';
+import {
+  address16,
+  header,
+  mapRequest,
+  PCP_PORT,
+  PcpClient,
+  PREFER_FAILURE,
+  readResponse,
+} from '../helpers/pcp.js';
 import type { UdpSocket } from '../helpers/peer.js';
 import type { Daemon } from '../helpers/process.js';
 import { network, type Scene, type SceneHost, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
@@ -214,7 +222,7 @@ t.test(
   'PCP: a host has its share; another address, a stranger and half a request are refused',
   only,
   async (t) => {
-    const here = await place(t, 'limit: 2, natPmp: false');
+    const here = await place(t, 'limit: 2, natPmp: false, allow: [0.0.0.0/0]');
     const { clients, servers, router } = here;
     const [client, neighbour] = clients as [SceneHost, SceneHost];
     const pcp = await PcpClient.open(client, LAN4);
@@ -235,6 +243,16 @@ t.test(
       await outside.send(header(0, servers[0]!.ipv4), server, PCP_PORT);
       t.equal(await outside.receive(400), undefined, 'nobody is heard from outside');
     }
+    const forged = router.ipv4.replace(/\d+$/, '77');
+    await client.ns.ip('address', 'add', `${forged}/32`, 'dev', 'eth0');
+    const forger = await client.peer.udp(forged);
+    await forger.send(mapRequest(forged, { port: 5 }), LAN4, PCP_PORT);
+    t.equal(await forger.receive(400), undefined);
+    t.same(
+      (await asked(here)).filter(({ internal }) => internal.port === 5),
+      [],
+      "who writes another network's address is not believed",
+    );
   },
 );
 

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // PCP and NAT-PMP on the wire, and the book of mappings, on a datapath and a clock that are made up.
 
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { type Test, test } from 'tap';
 import { formatAddress, parseAddress, parseCidr } from '../../src/address.js';
 import { parseNatRule } from '../../src/nat-rule.js';
+import type { Network } from '../../src/network.js';
 import { Book } from '../../src/pcp/book.js';
 import { hexWords, listens } from '../../src/pcp/host-ports.js';
 import { Journal } from '../../src/pcp/journal.js';
 import type { Held, Inside, Mapper, Outside } from '../../src/pcp/mapper.js';
+import { Neighbourhood } from '../../src/pcp/neighbourhood.js';
 import { isForwarded, snatOutside, sourceRule } from '../../src/pcp/outside.js';
 import { externalPorts } from '../../src/pcp/ports.js';
 import { PcpServer, type ServerOptions } from '../../src/pcp/server.js';
@@ -279,9 +281,68 @@ test('PCP: the epoch goes on after a restart, and begins anew when mappings are 
   const { mappings } = new Journal(path, 'boot').read();
   t.match(mappings, [{ inside: { port: 1 } }]);
   t.same(new Journal(path, 'another boot').read(), { epochMs: undefined, mappings: [] });
+  t.equal(mapper.held.size, 1);
   clock.ms += 10 ** 8;
-  t.equal(open().size, 0, 'what has ended meanwhile is not there');
+  const last = open();
+  last.expire(mapper);
+  t.equal(last.size, 0, 'what has ended meanwhile is let go');
+  t.equal(mapper.held.size, 0, 'in the datapath, too');
+  t.equal(open().size, 0);
   t.equal(readFileSync(path, 'utf8').split('\n').length, 2);
+  for (const line of ['null', '7', '{"put":{"client":"nobody"}}', '{"put":7}']) {
+    appendFileSync(path, `${line}\n`);
+    t.equal(open().size, 0, `${line} is left out`);
+  }
+});
+
+test('PCP: what could not be written whole does not spoil what is written next', async (t) => {
+  const path = join(t.testdir(), 'journal');
+  const journal = new Journal(path, 'boot');
+  journal.write(5, []);
+  // a folder in its place: the append fails as on a full disk
+  renameSync(path, `${path}.away`);
+  mkdirSync(path);
+  t.throws(() => journal.delete('x'), /can not write .*journal/);
+  rmdirSync(path);
+  renameSync(`${path}.away`, path);
+  appendFileSync(path, '{"delete":"half');
+  const mapping = {
+    inside: { address: parseAddress(CLIENT), protocol: 17, port: 1 },
+    held: { slot: 1, gen: 1, external: { address: parseAddress('198.51.100.1'), port: 9 } },
+    nonce: '00',
+    deadlineMs: 9,
+  };
+  journal.put(mapping);
+  t.match(new Journal(path, 'boot').read().mappings, [{ inside: { port: 1 } }]);
+});
+
+test('PCP: a source is believed on the interface whose network it is in', async (t) => {
+  const links = [
+    { name: 'lan0', ifindex: 2 },
+    { name: 'guest0', ifindex: 3 },
+  ] as unknown as Network['links'];
+  const addresses = [
+    [2, '10.0.0.1', 24],
+    [3, '10.0.1.1', 24],
+    [3, '10.0.0.129', 26], // a part of lan0's, at guest0
+    [2, 'fe80::1', 64],
+    [3, 'fe80::1', 64],
+    [2, 'fd00:10::1', 64],
+  ].map(([ifindex, address, prefix]) => ({ ifindex, address, prefix })) as unknown as Network['addresses'];
+  const near = new Neighbourhood({ netns: 0, links, addresses });
+  const on = (source: string) =>
+    ['lan0', 'guest0'].filter((device) => near.isPlausible(parseAddress(source), device)).join(' ');
+  const expected: Record<string, string> = {
+    '10.0.0.2': 'lan0',
+    '10.0.1.2': 'guest0',
+    '10.0.0.130': 'guest0',
+    '10.0.0.1': '',
+    '172.16.0.1': 'lan0 guest0', // behind a router: the configuration's `allow` says
+    'fd00:10::2': 'lan0',
+    'fd00:10::1': '',
+    'fe80::2': 'lan0 guest0',
+  };
+  t.same(Object.fromEntries(Object.keys(expected).map((source) => [source, on(source)])), expected);
 });
 
 test('PCP: a mapping that the datapath has lost is made anew when it is renewed', async (t) => {
@@ -325,7 +386,7 @@ test('NAT-PMP: the same mappings, by version 0', async (t) => {
   t.equal(ask(9), '0089000500000005', 'an opcode that nobody has');
   t.equal(raw(Buffer.from([0, 1, 0])), undefined, 'too short');
   t.equal(raw(Buffer.from([0, 128])), undefined, 'a response');
-  t.equal(raw(Buffer.from([0, 0]), 'fd00:10::2'), undefined, 'IPv4 alone');
+  t.equal(raw(Buffer.from([0, 0]), 'fd00:10::2')![3], 1, "IPv4's alone: UNSUPP_VERSION");
   t.equal(raw(Buffer.from([0, 0]), '10.0.1.2')!.toString('hex'), '0080000200000005', 'not served');
   const without = place(t, { natPmp: false });
   t.match(
