@@ -30,6 +30,19 @@ inline_ __u32 clock_now(void)
 #endif
 }
 
+/*
+ * What is the same from one tick of the kernel's timer (1 to 10 ms) to the next, and not again for weeks at
+ * least; where jiffies can't be read, 4.2 ms of CLOCK_MONOTONIC.
+ */
+inline_ __u32 clock_moment(void)
+{
+#ifdef CTNAT_COARSE_CLOCK
+	return bpf_jiffies64();
+#else
+	return bpf_ktime_get_ns() >> 22;
+#endif
+}
+
 /* Whether tick a is before tick b; right while they are less than 2^31 ticks (1.1 years) apart. */
 inline_ bool tick_before(__u32 a, __u32 b)
 {

@@ -184,8 +184,8 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 	union fast_key key;
 	struct tuple_ref *ref;
 	struct rewrite_side change;
-	struct redirect_way way;
-	bool sends = false;
+	const struct way *way = NULL;
+	struct fast_leaving to;
 	struct flow *f;
 	__u64 high, turned, dir, form, seen;
 	bool due = false;
@@ -225,7 +225,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		goto done;
 	}
 	if (redirect && likely(!(s->flags & SETTING_ZONES))) /* the zone that it leaves by: egress */
-		sends = redirect_find(skb, &p, f, gen, dir, now, &way, v6);
+		way = redirect_find(skb, &p, f, slot, gen, dir, now, &to, v6);
 	if (!seen) {
 		if (p.proto == IPPROTO_TCP) {
 			timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);
@@ -244,10 +244,10 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		f->packets[dir] += 1;
 		f->bytes[dir] += p.length;
 	}
-	if (redirect && sends) {
-		if (!redirect_rewrite(skb, &p, &way, v6))
+	if (redirect && way) {
+		if (!redirect_rewrite(skb, &p, &to, way, v6))
 			goto drop;
-		return redirect_send(skb, f, dir, &way);
+		return redirect_send(skb, f, dir, way);
 	}
 	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
 		goto done; /* not translated, as the key says already */

@@ -55,14 +55,13 @@ inline_ bool fast_leaves(struct fast_leaving *to, const struct flow *f, __u16 ge
 
 /* What a lookup of the packet's way is to know; `to`, `port`: where it goes, translated. */
 inline_ void fast_fib(struct bpf_fib_lookup *fib, const struct fast_packet *p, const __be32 *to, __be16 port,
-		      __u32 length, const bool v6)
+		      const bool v6)
 {
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->family = v6 ? FIB_AF_INET6 : FIB_AF_INET;
 	fib->l4_protocol = p->proto;
 	fib->sport = p->ports;
 	fib->dport = port;
-	fib->tot_len = length;
 	if (v6) {
 		fib->flowinfo = p->traffic;
 		address_copy(fib->ipv6_src, p->saddr, true);

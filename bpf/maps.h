@@ -123,6 +123,32 @@ struct {
 	__type(value, __u32);
 } neighbour_ticks SEC(".maps");
 
+/*
+ * The way past the stack that the packets of one direction of a flow took last. The kernel is asked for it
+ * once a timer tick, not for each packet: that costs more than all else that is done to one.
+ */
+struct way {
+	__u32 moment;  /* of the timer, when the kernel was asked */
+	__u32 who;     /* slot << 1 | direction, which mode asked, and the family (way.h) */
+	__u32 in;      /* ifindex where they come in */
+	__u32 traffic; /* of struct fast_packet */
+	__u32 out;
+	__u16 gen;
+	__u16 longest; /* packet that was asked for: what is no longer goes the same way */
+	__u8 dmac[6];
+	__u8 smac[6];
+};
+
+enum { WAYS_MAX = 2048 /* a power of 2 */ };
+
+/* Those that share an entry take it from each other, which costs them the question. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WAYS_MAX);
+	__type(key, __u32);
+	__type(value, struct way);
+} ways SEC(".maps");
+
 /* Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -18,14 +18,7 @@
 #include "route.h"
 #include "slot.h"
 #include "translate.h"
-
-/* A packet's way past the stack. */
-struct redirect_way {
-	__u32 ifindex;
-	__u8 dmac[6];
-	__u8 smac[6];
-	struct fast_leaving to;
-};
+#include "way.h"
 
 /* Length of the packet, or of the longest that it is to be segmented into. */
 inline_ __u32 redirect_length(const struct __sk_buff *skb, const struct fast_packet *p, const bool v6)
@@ -40,34 +33,29 @@ inline_ __u32 redirect_length(const struct __sk_buff *skb, const struct fast_pac
 	return p->length;
 }
 
-/* Whether the packet has a way past the stack, and which. */
-inline_ bool redirect_find(struct __sk_buff *skb, const struct fast_packet *p, const struct flow *f,
-			   __u16 gen, __u32 dir, __u32 now, struct redirect_way *way, const bool v6)
+/* The packet's way past the stack, and in *to how it leaves; NULL: it has none. */
+inline_ const struct way *redirect_find(struct __sk_buff *skb, const struct fast_packet *p,
+					const struct flow *f, __u32 slot, __u16 gen, __u32 dir, __u32 now,
+					struct fast_leaving *to, const bool v6)
 {
 	const struct forward_port *in = forward_port(skb->ifindex);
-	struct bpf_fib_lookup fib;
 
 	if (!in || !(in->flags & FORWARD_PORT_REDIRECT))
-		return false;
+		return NULL;
 	/* its source is to be judged at egress, or it keeps an endpoint open (endpoint_life.h) */
 	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || f->flags & FLOW_HAS_ENDPOINT)
-		return false;
+		return NULL;
 	/* rules may route by the mark, of which the lookup does not know; the stack takes a priority tag off
 	 */
 	if (skb->mark || skb->vlan_present)
-		return false;
-	if (p->hops <= 1) /* the stack tells the sender */
-		return false;
-	if (!fast_leaves(&way->to, f, gen, dir, v6))
-		return false;
-	fast_fib(&fib, p, way->to.daddr, way->to.ports >> 16, redirect_length(skb, p, v6), v6);
-	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_REDIRECT, v6))
-		return false;
-	way->ifindex = fib.ifindex;
-	__builtin_memcpy(way->dmac, fib.dmac, 6);
-	__builtin_memcpy(way->smac, fib.smac, 6);
-	in_memory(*way);
-	return true;
+		return NULL;
+	if (p->hops <= 1 || !frame_ends_with(skb, p->length)) /* the stack tells the sender */
+		return NULL;
+	if (!fast_leaves(to, f, gen, dir, v6))
+		return NULL;
+	in_memory(*to);
+	return way_find(skb, in, p, to, redirect_length(skb, p, v6), way_owner(slot, dir), gen, now,
+			FORWARD_PORT_REDIRECT, v6);
 }
 
 /* Translates one side. False: can't be. */
@@ -88,13 +76,12 @@ inline_ bool redirect_side(struct __sk_buff *skb, const struct fast_packet *p, c
 
 /* Translates both sides, and makes the packet one that the stack would have forwarded. False: can't be. */
 inline_ bool redirect_rewrite(struct __sk_buff *skb, const struct fast_packet *p,
-			      const struct redirect_way *way, const bool v6)
+			      const struct fast_leaving *to, const struct way *way, const bool v6)
 {
 	void *data, *end;
 	__u32 *ip;
 
-	if (!redirect_side(skb, p, &way->to, SIDE_DESTINATION, v6) ||
-	    !redirect_side(skb, p, &way->to, SIDE_SOURCE, v6))
+	if (!redirect_side(skb, p, to, SIDE_DESTINATION, v6) || !redirect_side(skb, p, to, SIDE_SOURCE, v6))
 		return false;
 	data = packet_begin(skb);
 	end = packet_end(skb);
@@ -110,15 +97,14 @@ inline_ bool redirect_rewrite(struct __sk_buff *skb, const struct fast_packet *p
 }
 
 /* Out by the interface of the way: at its egress hook there is nothing left to do. */
-inline_ int redirect_send(struct __sk_buff *skb, const struct flow *f, enum ct_dir dir,
-			  const struct redirect_way *way)
+inline_ int redirect_send(struct __sk_buff *skb, const struct flow *f, enum ct_dir dir, const struct way *way)
 {
 	flow_count_class(skb, f, dir, HOOK_INGRESS);
 	flow_count_class(skb, f, dir, HOOK_EGRESS);
 	metric_count(REASON_FORWARDED, HOOK_INGRESS, skb->len);
 	metric_count(REASON_FORWARDED, HOOK_EGRESS, skb->len);
 	skb->tc_index = TAG_SENT;
-	return bpf_redirect(way->ifindex, 0);
+	return bpf_redirect(way->out, 0);
 }
 
 /* Egress: whether the packet was sent here by redirect_send(). */

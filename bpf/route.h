@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Whether a packet may be forwarded past the stack, and where to: the kernel's own routing and neighbour
- * tables are asked for each packet, so a route or neighbour that changes holds for the next one. Whatever
- * they do not answer at once (no neighbour yet, the host itself, above the path's MTU, no forwarding) is the
- * stack's.
+ * tables are asked; for how long an answer holds see way.h. Whatever they do not answer at once (no neighbour
+ * yet, the host itself, above the path's MTU, no forwarding) is the stack's.
  */
 #ifndef CTNAT_ROUTE_H
 #define CTNAT_ROUTE_H
@@ -59,24 +58,37 @@ inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *sa
 /*
  * Whether the neighbour need not be seen by the stack now. It asks again for one that it uses and has not
  * heard of for long; what goes past it is no use, and a neighbour that got another address without a word
- * would be sent to for ever. So now and then a packet is the stack's.
+ * would be sent to for ever. So now and then a packet is the stack's. `behind_xdp`: XDP has been asked
+ * before, and the packet may be the one that it leaves to the stack, in this tick or in the one before.
  */
-inline_ bool neighbour_is_fresh(const struct bpf_fib_lookup *fib, __u32 now)
+inline_ bool neighbour_is_fresh(const struct bpf_fib_lookup *fib, __u32 now, const bool behind_xdp)
 {
 	const __u16 *mac = (const __u16 *)fib->dmac;
-	/* a host's neighbours of the two families are two, with a state each */
-	__u32 at = (mac[2] ^ mac[1] ^ fib->ifindex ^ (__u32)fib->family << 8) & (NEIGHBOURS_MAX - 1), *tick,
-	      since;
+	/* the lookup leaves the next hop's address, whose family may be another one (RFC 5549) */
+	__u32 next = fib->family == FIB_AF_INET6 ? fib->ipv6_dst[3] : fib->ipv4_dst, *tick, since, at;
 
+	at = (bpf_ntohl(next) + fib->ifindex * 613 + ((__u32)fib->family << 8)) & (NEIGHBOURS_MAX - 1);
 	tick = bpf_map_lookup_elem(&neighbour_ticks, &at);
 	if (!tick || !(mac[0] | mac[1] | mac[2])) /* before 6.3 also one that is still asked for is named */
 		return false;
 	since = now - *tick;
-	if (likely(since < NEIGHBOUR_TICKS))
+	if (likely(since - 2 < NEIGHBOUR_TICKS - 2))
 		return true;
+	if (since < 2)
+		return !behind_xdp;
 	since = *tick;
 	*tick = now;
 	return !since; /* nothing has been sent to it, by which it was found: the stack knows it */
+}
+
+/*
+ * Whether the frame ends where the packet does, but for what fills up the shortest frame. What else follows
+ * the stack takes off: it may be more than the outgoing interface takes, and a device that is to fill in the
+ * checksum would sum it up.
+ */
+inline_ bool frame_ends_with(const struct __sk_buff *skb, __u32 length)
+{
+	return skb->len == length + ETH_HLEN || skb->len <= ETH_ZLEN;
 }
 
 /* Whether a frame is for this interface: the stack would have the others bridged, or dropped. */
@@ -107,37 +119,52 @@ inline_ bool route_source_is_valid(struct __sk_buff *skb, const struct forward_p
 	return !(in->flags & FORWARD_PORT_RP_STRICT) || fib.ifindex == in->ifindex;
 }
 
+/* The outgoing interface, if it and the incoming one allow `by` (as route_find() has it); else NULL. */
+inline_ const struct forward_port *route_port(const struct forward_port *in, __u32 ifindex, const __u32 by)
+{
+	const struct forward_port *out = forward_port(ifindex);
+
+	if (!out || !(out->flags & by))
+		return NULL;
+	if (by == FORWARD_PORT_XDP && in->flags & FORWARD_PORT_NATIVE && !(out->flags & FORWARD_PORT_SENDS))
+		return NULL;
+	return out;
+}
+
 /*
- * `fib`: what the lookup is to know, but for the interface; then the way. False: the packet is the stack's.
+ * `fib`: what the lookup is to know, but for the interface and `length`, of the packet or the longest that it
+ * is to be segmented into; then the way. False: the packet is the stack's.
  * `from`, `to`: IPv4, the packet's addresses as they came. `by`: FORWARD_PORT_XDP or FORWARD_PORT_REDIRECT,
  * which the outgoing interface has to allow as the incoming one does.
+ *
+ * The lookup compares the length with the route's MTU; at TC only since 5.12 (and 5.10.20, 5.11.3): before,
+ * it lets 4 bytes more than the interface's MTU pass, and any packet that is to be segmented. tot_len has 16
+ * bits, and so has the MTU here: what is longer than the one is longer than the other.
  */
 inline_ bool route_find(struct __sk_buff *skb, const struct forward_port *in, struct bpf_fib_lookup *fib,
-			__be32 from, __be32 to, __u32 now, const __u32 by, const bool v6)
+			__u32 length, __be32 from, __be32 to, __u32 now, const __u32 by, const bool v6)
 {
 	const struct forward_port *out;
 	__u8 tos = fib->tos;
 
+	if (v6 && in->flags & FORWARD_PORT_NO_IPV6)
+		return false;
 	fib->ifindex = in->ifindex;
+	fib->tot_len = length;
 	if (bpf_fib_lookup(skb, fib, sizeof(*fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
 	/* back by the same interface: the stack sends a redirect */
 	if (fib->ifindex == in->ifindex)
 		return false;
-	out = forward_port(fib->ifindex);
-	if (!out || !(out->flags & by))
+	out = route_port(in, fib->ifindex, by);
+	if (!out)
 		return false;
-	if (by == FORWARD_PORT_XDP && in->flags & FORWARD_PORT_NATIVE && !(out->flags & FORWARD_PORT_SENDS))
+	if (length > (v6 ? out->mtu6 : out->mtu))
 		return false;
-#ifndef CTNAT_GSO_SIZE
-	/* which packets are to be segmented is not known, and the lookup believes of those that they fit */
-	if (by == FORWARD_PORT_REDIRECT && skb->len - ETH_HLEN > out->mtu)
-		return false;
-#endif
 	if (!v6 && unlikely(in->flags & (FORWARD_PORT_RP_LOOSE | FORWARD_PORT_RP_STRICT)) &&
 	    !route_source_is_valid(skb, in, from, to, tos))
 		return false;
-	return neighbour_is_fresh(fib, now);
+	return neighbour_is_fresh(fib, now, by == FORWARD_PORT_REDIRECT && in->flags & FORWARD_PORT_XDP);
 }
 
 /*

@@ -17,7 +17,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 8, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 9, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
@@ -467,6 +467,7 @@ enum forward_port_flags {
 	FORWARD_PORT_RP_STRICT = 1 << 3, /* ... and lead through this interface */
 	FORWARD_PORT_XDP = 1 << 4,	 /* XDP mode: at XDP */
 	FORWARD_PORT_REDIRECT = 1 << 5,	 /* at TC */
+	FORWARD_PORT_NO_IPV6 = 1 << 6, /* the stack forwards no IPv6 of it, which the lookup does not know */
 };
 
 /* One interface that forwards past the stack; index: the low bits of its ifindex. */
@@ -475,7 +476,8 @@ struct forward_port {
 	__u8 mac[6]; /* at XDP a frame to another one is the stack's */
 	__u8 flags;  /* enum forward_port_flags */
 	__u8 pad;
-	__u32 mtu;
+	__u16 mtu; /* of IPv4; as it was when the interface was attached */
+	__u16 mtu6;
 };
 
 enum { FORWARD_PORTS_MAX = 4096 }; /* a power of 2 */
@@ -752,6 +754,7 @@ enum edit_result {
 	EDIT_SLOT_TAKEN, /* the slot is not free: another one */
 	EDIT_EXISTS,	 /* a tuple is another flow's, whose slot and generation are held_slot and held_gen */
 	EDIT_NO_ROOM,	 /* the tuple map refused the key */
+	EDIT_LIMIT,	 /* EDIT_OPEN: the subscriber has as many ports as it may have */
 };
 
 /* The "packet" of the edit program, and what it returns. Tuples of IPv4 have their addresses in word 0. */
@@ -776,7 +779,8 @@ struct edit_request {
 	__u8 nat;
 	__u8 flags;
 	struct tuple6 tuple[CT_DIR_COUNT];
-	__u32 ifindex; /* EDIT_OPEN: the outgoing interface */
+	__u32 ifindex;		  /* EDIT_OPEN: the outgoing interface */
+	__u32 vtag[CT_DIR_COUNT]; /* EDIT_INSERT: SCTP's verification tags, as in struct sctp_track */
 };
 
 /* Labels of a flow, kept by userspace alone. Key: which flow. */

@@ -9,6 +9,7 @@
 
 #include "fast.h"
 #include "route.h"
+#include "way.h"
 
 /* By how much the sum of the addresses grows; not folded. */
 inline_ __u64 xdp_moves(const struct fast_packet *p, const struct fast_leaving *to, const bool v6)
@@ -24,7 +25,7 @@ inline_ __u64 xdp_moves(const struct fast_packet *p, const struct fast_leaving *
 
 /* Writes addresses, ports, checksums and one hop less. False: the packet's memory is not there. */
 inline_ bool xdp_rewrite(struct __sk_buff *skb, const struct fast_packet *p, const struct fast_leaving *to,
-			 const struct bpf_fib_lookup *fib, const bool v6)
+			 const struct way *way, const bool v6)
 {
 	const __u32 words = v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS;
 	void *data = packet_begin(skb), *end = packet_end(skb);
@@ -51,8 +52,8 @@ inline_ bool xdp_rewrite(struct __sk_buff *skb, const struct fast_packet *p, con
 	address_copy(ip + (v6 ? WORD_SADDR6 : WORD_SADDR4), to->saddr, v6);
 	address_copy(ip + (v6 ? WORD_DADDR6 : WORD_DADDR4), to->daddr, v6);
 	l4[WORD_PORTS] = to->ports;
-	__builtin_memcpy(data, fib->dmac, 6);
-	__builtin_memcpy(data + 6, fib->smac, 6);
+	__builtin_memcpy(data, way->dmac, 6);
+	__builtin_memcpy(data + 6, way->smac, 6);
 	return true;
 }
 
@@ -66,7 +67,8 @@ inline_ bool xdp_fast_may_send(struct __sk_buff *skb, const struct fast_packet *
 	__u64 sum = (__u64)p->saddr[0] + p->daddr[0];
 	__u16 check;
 
-	if ((void *)(l4 + 2) > end || p->hops <= 1) /* its time is up: the stack tells the sender */
+	if ((void *)(l4 + 2) > end || p->hops <= 1 || /* its time is up: the stack tells the sender */
+	    !frame_ends_with(skb, p->length))
 		return false;
 	check = l4[1] >> 16;
 	if (tcp) {
@@ -111,8 +113,8 @@ inline_ int xdp_fast_new(struct __sk_buff *skb, const struct forward_port *in, c
 
 	if (!settings_are_plain(s) || s->rule_count)
 		return FAST_NOT;
-	fast_fib(&fib, p, p->daddr, p->ports >> 16, p->length, v6);
-	if (!route_find(skb, in, &fib, p->saddr[0], p->daddr[0], now, FORWARD_PORT_XDP, v6) ||
+	fast_fib(&fib, p, p->daddr, p->ports >> 16, v6);
+	if (!route_find(skb, in, &fib, p->length, p->saddr[0], p->daddr[0], now, FORWARD_PORT_XDP, v6) ||
 	    !xdp_walk_on(skb) || !xdp_take_way(skb, &fib, p->proto == IPPROTO_TCP ? p->tcp_flags : 0))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, false);
@@ -124,8 +126,8 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 {
 	__u32 now = clock_now(), slot, which, timeout;
 	struct settings *s = settings_get();
-	struct bpf_fib_lookup fib;
 	struct fast_packet p;
+	const struct way *way;
 	struct fast_leaving to;
 	union fast_key key;
 	struct tuple_ref *ref;
@@ -158,8 +160,9 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 		return XDP_PASS;
 	if (!fast_leaves(&to, f, gen, dir, v6))
 		return FAST_NOT;
-	fast_fib(&fib, &p, to.daddr, to.ports >> 16, p.length, v6);
-	if (!route_find(skb, in, &fib, p.saddr[0], p.daddr[0], now, FORWARD_PORT_XDP, v6))
+	in_memory(to);
+	way = way_find(skb, in, &p, &to, p.length, way_owner(slot, dir), gen, now, FORWARD_PORT_XDP, v6);
+	if (!way)
 		return XDP_PASS;
 	if (p.proto == IPPROTO_TCP) {
 		timeout = tcp_track_usual(f, &p.seg, p.tcp_flags, dir, s);
@@ -176,13 +179,13 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	dir &= 1;
 	f->packets[dir] += 1;
 	f->bytes[dir] += p.length;
-	if (!xdp_rewrite(skb, &p, &to, &fib, v6))
+	if (!xdp_rewrite(skb, &p, &to, way, v6))
 		return XDP_DROP;
 	flow_count_class(skb, f, dir, HOOK_INGRESS);
 	flow_count_class(skb, f, dir, HOOK_EGRESS);
 	metric_count(REASON_FORWARDED, HOOK_INGRESS, skb->len);
 	metric_count(REASON_FORWARDED, HOOK_EGRESS, skb->len);
-	return bpf_redirect(fib.ifindex, 0);
+	return bpf_redirect(way->out, 0);
 }
 
 #endif

@@ -31,7 +31,7 @@ inline_ bool xdp_may_send(struct __sk_buff *skb, const struct packet *p, const b
 	/* fragments are put together by TC, errors and options read by it; SCTP's checksum may be the
 	 * device's */
 	if (p->flags & (PACKET_FOLLOWER | PACKET_FIRST | PACKET_ICMP_ERROR) || p->l4 - p->l3 != header ||
-	    p->proto == IPPROTO_SCTP || p->length > 0xffff)
+	    p->proto == IPPROTO_SCTP || !frame_ends_with(skb, p->length))
 		return false;
 	hops = xdp_bytes(skb, v6 ? XDP_TTL6 : XDP_TTL4, 1);
 	if (!hops || *hops <= 1)
@@ -74,7 +74,6 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 	fib.l4_protocol = p->proto;
 	fib.sport = p->tuple.sport;
 	fib.dport = dport;
-	fib.tot_len = p->length;
 	word = xdp_bytes(skb, ETH_HLEN, 4);
 	if (!word)
 		return false;
@@ -87,7 +86,8 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 		fib.ipv4_src = p->tuple.saddr[0];
 		fib.ipv4_dst = daddr[0];
 	}
-	if (!route_find(skb, in, &fib, p->tuple.saddr[0], p->tuple.daddr[0], now, FORWARD_PORT_XDP, v6))
+	if (!route_find(skb, in, &fib, p->length, p->tuple.saddr[0], p->tuple.daddr[0], now, FORWARD_PORT_XDP,
+			v6))
 		return false;
 	return xdp_take_way(skb, &fib, p->tcp_flags);
 }

@@ -7,7 +7,10 @@ import { CtnatError } from './errors.js';
 import { FORWARD_PORTS_MAX, type ForwardPort, ForwardPortFlags } from './generated/layouts.gen.js';
 import type { Undo } from './undo.js';
 
-const NOTHING: ForwardPort = { ifindex: 0, mac: [0, 0, 0, 0, 0, 0], flags: 0, mtu: 0 };
+/** What the programs' field holds; no packet that they send on is longer. */
+const MTU_MAX = 0xffff;
+
+const NOTHING: ForwardPort = { ifindex: 0, mac: [0, 0, 0, 0, 0, 0], flags: 0, mtu: 0, mtu6: 0 };
 
 /** Where an interface's entry is. */
 function indexOf(ifindex: number): number {
@@ -46,6 +49,7 @@ function isSamePort(a: ForwardPort, b: ForwardPort): boolean {
     a.ifindex === b.ifindex &&
     a.flags === b.flags &&
     a.mtu === b.mtu &&
+    a.mtu6 === b.mtu6 &&
     a.mac.every((byte, i) => byte === b.mac[i])
   );
 }
@@ -67,17 +71,37 @@ function portEntry({ ifindex, name, address, kind, mtu }: Link, { xdp, redirects
   if (redirects) flags |= ForwardPortFlags.REDIRECT;
   if (xdp === 'native') flags |= ForwardPortFlags.NATIVE;
   if (sends) flags |= ForwardPortFlags.SENDS;
-  const filter = Math.max(rpFilter('all'), rpFilter(name));
+  const filter = Math.max(...['all', name].map((each) => sysctl(`ipv4/conf/${each}/rp_filter`) ?? 0));
   if (filter === 1) flags |= ForwardPortFlags.RP_STRICT;
   if (filter === 2) flags |= ForwardPortFlags.RP_LOOSE;
-  return { ifindex, mac: address.split(':').map((byte) => Number.parseInt(byte, 16)), flags, mtu };
+  if (!forwardsIpv6(name)) flags |= ForwardPortFlags.NO_IPV6;
+  const mac = address.split(':').map((byte) => Number.parseInt(byte, 16));
+  return {
+    ifindex,
+    mac,
+    flags,
+    mtu: Math.min(mtu, MTU_MAX),
+    mtu6: Math.min(sysctl(`ipv6/conf/${name}/mtu`) ?? mtu, mtu, MTU_MAX),
+  };
 }
 
-/** 0: sources are not checked; 1: strictly; 2: loosely. */
-function rpFilter(name: string): number {
+/**
+ * Whether the stack forwards an interface's IPv6 packets if the interface says that it forwards. Of what it asks
+ * beside that (ip6_forward() and ip6_rcv_core() in net/ipv6/) the programs' look-up knows nothing.
+ */
+function forwardsIpv6(name: string): boolean {
+  const own = (key: string): number => sysctl(`ipv6/conf/${name}/${key}`) ?? 0;
+  if (own('disable_ipv6') !== 0) return false;
+  // where both are off, the look-up refuses until both are on: setting the one sets the other
+  const isForced = own('force_forwarding') !== 0; // since 6.17
+  return own('forwarding') === 0 || isForced || sysctl('ipv6/conf/all/forwarding') !== 0;
+}
+
+/** A number below /proc/sys/net; undefined if there is none: without IPv4 or IPv6, or on an older kernel. */
+function sysctl(path: string): number | undefined {
   try {
-    return Number.parseInt(readFileSync(`/proc/sys/net/ipv4/conf/${name}/rp_filter`, 'utf8'), 10);
+    return Number.parseInt(readFileSync(`/proc/sys/net/${path}`, 'utf8'), 10);
   } catch {
-    return 0; // without IPv4
+    return undefined;
   }
 }

@@ -399,6 +399,8 @@ export const EditResult = {
   EXISTS: 5,
   /** the tuple map refused the key (C: EDIT_NO_ROOM) */
   NO_ROOM: 6,
+  /** EDIT_OPEN: the subscriber has as many ports as it may have (C: EDIT_LIMIT) */
+  LIMIT: 7,
 } as const;
 
 export type EditResult = (typeof EditResult)[keyof typeof EditResult];
@@ -511,6 +513,8 @@ export const ForwardPortFlags = {
   XDP: 16,
   /** at TC (C: FORWARD_PORT_REDIRECT) */
   REDIRECT: 32,
+  /** the stack forwards no IPv6 of it, which the lookup does not know (C: FORWARD_PORT_NO_IPV6) */
+  NO_IPV6: 64,
 } as const;
 
 export type ForwardPortFlags = (typeof ForwardPortFlags)[keyof typeof ForwardPortFlags];
@@ -602,7 +606,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 8,
+  LAYOUT_VERSION: 9,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -914,7 +918,7 @@ export const clockTickCodec: Codec<ClockTick> = {
 /**
  * The "packet" of the edit program, and what it returns. Tuples of IPv4 have their addresses in word 0.
  *
- * C: struct edit_request, 168 bytes.
+ * C: struct edit_request, 176 bytes.
  */
 export interface EditRequest {
   /** a test run insists on a link header (C: ether: u8[16] at 0) */
@@ -959,11 +963,13 @@ export interface EditRequest {
   tuple: Tuple6[];
   /** EDIT_OPEN: the outgoing interface (C: ifindex: u32 at 164) */
   ifindex: number;
+  /** EDIT_INSERT: SCTP's verification tags, as in struct sctp_track (C: vtag: u32[2] at 168) */
+  vtag: number[];
 }
 
 /** Where the fields of struct edit_request are, for code that reads bytes in place. */
 export const EDIT_REQUEST = {
-  size: 168,
+  size: 176,
   offset: {
     ether: 0,
     packets: 16,
@@ -986,12 +992,13 @@ export const EDIT_REQUEST = {
     flags: 91,
     tuple: 92,
     ifindex: 164,
+    vtag: 168,
   },
 } as const;
 
 export const editRequestLayout: StructShape = {
   name: 'edit_request',
-  size: 168,
+  size: 176,
   fields: [
     { name: 'ether', offset: 0, type: 'u8[16]' },
     { name: 'packets', offset: 16, type: 'u64[2]' },
@@ -1014,11 +1021,12 @@ export const editRequestLayout: StructShape = {
     { name: 'flags', offset: 91, type: 'u8' },
     { name: 'tuple', offset: 92, type: 'struct tuple6[2]' },
     { name: 'ifindex', offset: 164, type: 'u32' },
+    { name: 'vtag', offset: 168, type: 'u32[2]' },
   ],
 };
 
 export const editRequestCodec: Codec<EditRequest> = {
-  size: 168,
+  size: 176,
   read: (view, o) => ({
     ether: times(16, (i) => view.getUint8(o + i)),
     packets: [view.getBigUint64(o + 16, LE), view.getBigUint64(o + 24, LE)],
@@ -1041,6 +1049,7 @@ export const editRequestCodec: Codec<EditRequest> = {
     flags: view.getUint8(o + 91),
     tuple: [tuple6Codec.read(view, o + 92), tuple6Codec.read(view, o + 128)],
     ifindex: view.getUint32(o + 164, LE),
+    vtag: [view.getUint32(o + 168, LE), view.getUint32(o + 172, LE)],
   }),
   write(view, o, value) {
     fixed(value.ether, 16, 'edit_request.ether').forEach((item, i) => {
@@ -1072,6 +1081,9 @@ export const editRequestCodec: Codec<EditRequest> = {
       tuple6Codec.write(view, o + 92 + i * 36, item);
     });
     view.setUint32(o + 164, whole(value.ifindex, 0, 4294967295, 'edit_request.ifindex'), LE);
+    fixed(value.vtag, 2, 'edit_request.vtag').forEach((item, i) => {
+      view.setUint32(o + 168 + i * 4, whole(item, 0, 4294967295, 'edit_request.vtag'), LE);
+    });
   },
 };
 
@@ -1728,8 +1740,10 @@ export interface ForwardPort {
   mac: number[];
   /** enum forward_port_flags (C: flags: u8 at 10) */
   flags: number;
-  /** C: mtu: u32 at 12. */
+  /** of IPv4; as it was when the interface was attached (C: mtu: u16 at 12) */
   mtu: number;
+  /** C: mtu6: u16 at 14. */
+  mtu6: number;
 }
 
 /** Where the fields of struct forward_port are, for code that reads bytes in place. */
@@ -1740,6 +1754,7 @@ export const FORWARD_PORT = {
     mac: 4,
     flags: 10,
     mtu: 12,
+    mtu6: 14,
   },
 } as const;
 
@@ -1750,7 +1765,8 @@ export const forwardPortLayout: StructShape = {
     { name: 'ifindex', offset: 0, type: 'u32' },
     { name: 'mac', offset: 4, type: 'u8[6]' },
     { name: 'flags', offset: 10, type: 'u8' },
-    { name: 'mtu', offset: 12, type: 'u32' },
+    { name: 'mtu', offset: 12, type: 'u16' },
+    { name: 'mtu6', offset: 14, type: 'u16' },
   ],
 };
 
@@ -1760,7 +1776,8 @@ export const forwardPortCodec: Codec<ForwardPort> = {
     ifindex: view.getUint32(o, LE),
     mac: [view.getUint8(o + 4), view.getUint8(o + 5), view.getUint8(o + 6), view.getUint8(o + 7), view.getUint8(o + 8), view.getUint8(o + 9)],
     flags: view.getUint8(o + 10),
-    mtu: view.getUint32(o + 12, LE),
+    mtu: view.getUint16(o + 12, LE),
+    mtu6: view.getUint16(o + 14, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.ifindex, 0, 4294967295, 'forward_port.ifindex'), LE);
@@ -1768,7 +1785,8 @@ export const forwardPortCodec: Codec<ForwardPort> = {
       view.setUint8(o + 4 + i * 1, whole(item, 0, 255, 'forward_port.mac'));
     });
     view.setUint8(o + 10, whole(value.flags, 0, 255, 'forward_port.flags'));
-    view.setUint32(o + 12, whole(value.mtu, 0, 4294967295, 'forward_port.mtu'), LE);
+    view.setUint16(o + 12, whole(value.mtu, 0, 65535, 'forward_port.mtu'), LE);
+    view.setUint16(o + 14, whole(value.mtu6, 0, 65535, 'forward_port.mtu6'), LE);
     view.setUint8(o + 11, 0);
   },
 };
@@ -3741,6 +3759,95 @@ export const tupleRefCodec: Codec<TupleRef> = {
   },
 };
 
+/**
+ * The way past the stack that the packets of one direction of a flow took last. The kernel is asked for it
+ * once a timer tick, not for each packet: that costs more than all else that is done to one.
+ *
+ * C: struct way, 36 bytes.
+ */
+export interface Way {
+  /** of the timer, when the kernel was asked (C: moment: u32 at 0) */
+  moment: number;
+  /** slot << 1 | direction, which mode asked, and the family (way.h) (C: who: u32 at 4) */
+  who: number;
+  /** ifindex where they come in (C: in: u32 at 8) */
+  in: number;
+  /** of struct fast_packet (C: traffic: u32 at 12) */
+  traffic: number;
+  /** C: out: u32 at 16. */
+  out: number;
+  /** C: gen: u16 at 20. */
+  gen: number;
+  /** packet that was asked for: what is no longer goes the same way (C: longest: u16 at 22) */
+  longest: number;
+  /** C: dmac: u8[6] at 24. */
+  dmac: number[];
+  /** C: smac: u8[6] at 30. */
+  smac: number[];
+}
+
+/** Where the fields of struct way are, for code that reads bytes in place. */
+export const WAY = {
+  size: 36,
+  offset: {
+    moment: 0,
+    who: 4,
+    in: 8,
+    traffic: 12,
+    out: 16,
+    gen: 20,
+    longest: 22,
+    dmac: 24,
+    smac: 30,
+  },
+} as const;
+
+export const wayLayout: StructShape = {
+  name: 'way',
+  size: 36,
+  fields: [
+    { name: 'moment', offset: 0, type: 'u32' },
+    { name: 'who', offset: 4, type: 'u32' },
+    { name: 'in', offset: 8, type: 'u32' },
+    { name: 'traffic', offset: 12, type: 'u32' },
+    { name: 'out', offset: 16, type: 'u32' },
+    { name: 'gen', offset: 20, type: 'u16' },
+    { name: 'longest', offset: 22, type: 'u16' },
+    { name: 'dmac', offset: 24, type: 'u8[6]' },
+    { name: 'smac', offset: 30, type: 'u8[6]' },
+  ],
+};
+
+export const wayCodec: Codec<Way> = {
+  size: 36,
+  read: (view, o) => ({
+    moment: view.getUint32(o, LE),
+    who: view.getUint32(o + 4, LE),
+    in: view.getUint32(o + 8, LE),
+    traffic: view.getUint32(o + 12, LE),
+    out: view.getUint32(o + 16, LE),
+    gen: view.getUint16(o + 20, LE),
+    longest: view.getUint16(o + 22, LE),
+    dmac: [view.getUint8(o + 24), view.getUint8(o + 25), view.getUint8(o + 26), view.getUint8(o + 27), view.getUint8(o + 28), view.getUint8(o + 29)],
+    smac: [view.getUint8(o + 30), view.getUint8(o + 31), view.getUint8(o + 32), view.getUint8(o + 33), view.getUint8(o + 34), view.getUint8(o + 35)],
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.moment, 0, 4294967295, 'way.moment'), LE);
+    view.setUint32(o + 4, whole(value.who, 0, 4294967295, 'way.who'), LE);
+    view.setUint32(o + 8, whole(value.in, 0, 4294967295, 'way.in'), LE);
+    view.setUint32(o + 12, whole(value.traffic, 0, 4294967295, 'way.traffic'), LE);
+    view.setUint32(o + 16, whole(value.out, 0, 4294967295, 'way.out'), LE);
+    view.setUint16(o + 20, whole(value.gen, 0, 65535, 'way.gen'), LE);
+    view.setUint16(o + 22, whole(value.longest, 0, 65535, 'way.longest'), LE);
+    fixed(value.dmac, 6, 'way.dmac').forEach((item, i) => {
+      view.setUint8(o + 24 + i * 1, whole(item, 0, 255, 'way.dmac'));
+    });
+    fixed(value.smac, 6, 'way.smac').forEach((item, i) => {
+      view.setUint8(o + 30 + i * 1, whole(item, 0, 255, 'way.smac'));
+    });
+  },
+};
+
 const u32Codec: Codec<number> = {
   size: 4,
   read: (view, o) => view.getUint32(o, LE),
@@ -3799,6 +3906,7 @@ export const layouts = {
   tuple6: tuple6Layout,
   tuple6_key: tuple6KeyLayout,
   tuple_ref: tupleRefLayout,
+  way: wayLayout,
 } as const;
 
 /** Every map by its C name. */
@@ -3908,6 +4016,12 @@ export const maps: {
   readonly tuples4: MapLayout<Tuple4Key, TupleRef>;
   /** C: tuples6: hash, struct tuple6_key → struct tuple_ref. */
   readonly tuples6: MapLayout<Tuple6Key, TupleRef>;
+  /**
+   * Those that share an entry take it from each other, which costs them the question.
+   *
+   * C: ways: percpu_array, u32 → struct way.
+   */
+  readonly ways: MapLayout<number, Way>;
   /**
    * Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them.
    *
@@ -4162,6 +4276,14 @@ export const maps: {
     flags: 0,
     key: tuple6KeyCodec,
     value: tupleRefCodec,
+  },
+  ways: {
+    name: 'ways',
+    type: 'percpu_array',
+    maxEntries: 2048,
+    flags: 0,
+    key: u32Codec,
+    value: wayCodec,
   },
   zones: {
     name: 'zones',

@@ -9,6 +9,7 @@ import type { Flow } from '../helpers/flow.js';
 import { forwardedBy } from '../helpers/forwarded.js';
 import {
   type CtnatScene,
+  eachGoesItsWay,
   FAMILIES,
   type Family,
   followsItsWay,
@@ -123,6 +124,16 @@ for (const family of FAMILIES) {
       const scene = await gateway(t, '--redirect');
       const options = ['--masquerade=all', '--mode', 'tc', '--redirect'];
       await followsItsWay(t, scene, family, (iface) => scene.ctnat.run(['attach', iface, ...options]));
+    },
+  );
+
+  t.test(
+    `${family}: packets of one flow that follow each other at once go each its own way`,
+    only,
+    async (t) => {
+      const scene = await gateway(t, '--redirect');
+      const options = ['--masquerade=all', '--mode', 'tc', '--redirect'];
+      await eachGoesItsWay(t, scene, family, (iface) => scene.ctnat.run(['attach', iface, ...options]));
     },
   );
 

@@ -10,6 +10,7 @@ import type { Flow } from '../helpers/flow.js';
 import { inject } from '../helpers/inject.js';
 import {
   type CtnatScene,
+  eachGoesItsWay,
   FAMILIES,
   type Family,
   followsItsWay,
@@ -151,16 +152,27 @@ function withOptions(plain: Buffer): Buffer {
   return Buffer.concat([plain.subarray(0, 14), header, plain.subarray(34)]);
 }
 
+async function attachSecond({ server, ctnat }: CtnatScene, iface: string): Promise<void> {
+  await server.ns.offload('eth1', { tx: false, gro: true });
+  await ctnat.run(['attach', iface, '--masquerade=all', '--mode', 'xdp'], { limitMs: 60_000 });
+}
+
 for (const family of FAMILIES) {
   t.test(
     `${family}: a live flow's neighbour is forgotten, and its route moves: no packet is lost`,
     only,
     async (t) => {
       const scene = await gateway(t);
-      await followsItsWay(t, scene, family, async (iface) => {
-        await scene.server.ns.offload('eth1', { tx: false, gro: true });
-        await scene.ctnat.run(['attach', iface, '--masquerade=all', '--mode', 'xdp'], { limitMs: 60_000 });
-      });
+      await followsItsWay(t, scene, family, (iface) => attachSecond(scene, iface));
+    },
+  );
+
+  t.test(
+    `${family}: packets of one flow that follow each other at once go each its own way`,
+    only,
+    async (t) => {
+      const scene = await gateway(t);
+      await eachGoesItsWay(t, scene, family, (iface) => attachSecond(scene, iface));
     },
   );
 

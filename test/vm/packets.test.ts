@@ -11,8 +11,8 @@ import { entitle } from '../helpers/datapath/table.js';
 const COMPILED = new URL('../prog/', import.meta.url);
 const SOURCES = new URL('../../../test/prog/', import.meta.url);
 const JIT = '/proc/sys/net/core/bpf_jit_enable';
-/** These load the tables their own way, and run by themselves. */
-const APART = ['tables', 'editor'];
+/** These load the tables or enter a network of their own, and run by themselves (suite.mjs). */
+const APART = ['tables', 'editor', 'redirect'];
 /** Random sequences, many rounds: the same on every kernel, and minutes to hours in an emulated machine. */
 const LONG = ['allocator', 'fast', 'flood', 'fuzz', 'race'];
 /** Minutes each; `test/vm/run --more` has them. */

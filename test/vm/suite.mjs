@@ -5,11 +5,12 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /**
- * A folder of which every test runs: its smoke.test.js says whether anything can work, gateway.test.js stands for
+ * What runs on every kernel. Of the folder its smoke.test.js says whether anything can work, gateway.test.js stands for
  * test/e2e, where every test loads the datapath anew, which takes an emulated machine most of a minute, and
- * packets.test.js runs the packet tables of test/prog (with VM_CORE, of --ci, the core of them).
+ * packets.test.js runs the packet tables of test/prog (with VM_CORE, of --ci, the core of them), but for
+ * TC with redirect's, which has a network of its own.
  */
-const PLACES = ['dist/test/vm'];
+const PLACES = ['dist/test/vm', 'dist/test/prog/redirect.test.js'];
 
 /** And with --more (VM_MORE): the tables' listing, sweep and repair, the editor of flows, and the loader's own tests. */
 const MORE = ['dist/test/prog/tables.test.js', 'dist/test/prog/editor.test.js', 'loader/dist/test'];

@@ -1,9 +1,25 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// What commands have the datapath do: sweeps, of both families; and the passing of time.
+// What commands and the agent have the datapath do: sweeps, of both families; mappings on request; and the passing of
+// time.
 import type { TypedMap } from 'libbpf-ts';
-import { type Flow, maps, SWEEP_REQUEST, SweepMode } from '../../../src/generated/layouts.gen.js';
+import { parseAddress } from '../../../src/address.js';
+import { addressWords, edit } from '../../../src/edit-request.js';
+import { timeoutTicks } from '../../../src/flow-insert.js';
+import {
+  CtStatus,
+  EditOp,
+  type EditRequest,
+  type EditResult,
+  type Flow,
+  FlowFlags,
+  maps,
+  NatType,
+  SWEEP_REQUEST,
+  SweepMode,
+} from '../../../src/generated/layouts.gen.js';
 import { TICK_MS } from '../../../src/ticks.js';
 import type { Datapath } from '../datapath-fixture.js';
+import { type Host, ROUTER_WAN } from '../packet.js';
 
 /** A flow table of either family, as far as the head of its flows goes. */
 export function flowHeads(datapath: Datapath, family: 4 | 6): TypedMap<number, { head: Flow }> {
@@ -43,4 +59,45 @@ export function endFlow(datapath: Datapath, family: 4 | 6, slot: number): void {
 export function portsCounted(datapath: Datapath): number[] {
   const counts = [...datapath.map(maps.subscribers).entries()].map(([, { flows }]) => flows | 0);
   return counts.sort((a, b) => a - b);
+}
+
+/** An endpoint that somebody asks for, as the PCP server has it made (bpf/edit.h). */
+export interface Wish {
+  inside: Host;
+  port: number;
+  /** Default: the inside port. */
+  external?: number;
+  seconds?: number;
+}
+
+/** Has a UDP endpoint of the outside interface opened in the first free slot. @returns what has become of it */
+export function openEndpoint(datapath: Datapath, family: 4 | 6, wish: Wish): EditRequest {
+  const { inside, port, external = port, seconds = 600 } = wish;
+  const [own, outside] = family === 4 ? [inside.ip4, ROUTER_WAN.ip4] : [inside.ip6, ROUTER_WAN.ip6];
+  const saddr = addressWords(parseAddress(own));
+  const daddr = addressWords(parseAddress(outside));
+  const free = [...flowHeads(datapath, family).entries()].find(([, { head }]) => head.lock === 0);
+  return edit(datapath, family, {
+    op: EditOp.OPEN,
+    slot: free![0],
+    timeout: timeoutTicks(seconds),
+    proto: 17,
+    nat: NatType.MASQUERADE,
+    flags: FlowFlags.ENDPOINT,
+    status: CtStatus.FIXED_TIMEOUT,
+    ifindex: datapath.network.wan0,
+    tuple: [
+      { saddr, daddr, sport: port, dport: 0 },
+      { saddr: [0, 0, 0, 0], daddr, sport: 0, dport: external },
+    ],
+  });
+}
+
+/** Has an endpoint kept for so many seconds; 0: it is asked for no longer. @returns what has become of it */
+export function keepEndpoint(datapath: Datapath, family: 4 | 6, slot: number, seconds: number): EditResult {
+  const { gen } = flowHeads(datapath, family).get(slot)!.head;
+  const kept = { status: CtStatus.FIXED_TIMEOUT, timeout: timeoutTicks(seconds) };
+  const released = { status: 0, timeout: 0xffff_ffff };
+  const request = { op: EditOp.KEEP, slot, gen, ...(seconds > 0 ? kept : released) };
+  return edit(datapath, family, request).result as EditResult;
 }

@@ -5,8 +5,8 @@ import { type BpfObject, TypedMap, u32 } from 'libbpf-ts';
 import { Call, HookDir } from '../../../src/generated/layouts.gen.js';
 import { openBuilt } from './load.js';
 
-/** Which way packets go: as the hooks have it, or always the long one. */
-export type Way = 'any' | 'long';
+/** Which way packets go: as the hooks have it, as those of TC with redirect have it, or always the long one. */
+export type Way = 'any' | 'redirect' | 'long';
 
 export interface Hooks {
   /** Programs by enum hook_dir. */
@@ -16,9 +16,12 @@ export interface Hooks {
 
 /** The hooks of a loaded datapath. The caller closes them before it. */
 export function openHooks(datapath: BpfObject, way: Way): Hooks {
-  if (way === 'any') {
+  if (way !== 'long') {
     const fd = (name: string): number => datapath.program(name).fd;
-    const fds = { [HookDir.INGRESS]: fd('ct_ingress'), [HookDir.EGRESS]: fd('ct_egress') };
+    const fds = {
+      [HookDir.INGRESS]: fd(way === 'any' ? 'ct_ingress' : 'ct_ingress_redirect'),
+      [HookDir.EGRESS]: fd('ct_egress'),
+    };
     return { fds: fds as Hooks['fds'], close: () => undefined };
   }
   const long = openBuilt('test/long_way.bpf.o');

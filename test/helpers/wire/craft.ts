@@ -81,20 +81,28 @@ export function udp4(ends: Ends, data: Buffer, more: { checksum?: 0; ttl?: numbe
   return ipv4(ends, UDP, datagram, more.ttl === undefined ? {} : { ttl: more.ttl });
 }
 
-/** A UDP datagram in an IPv6 packet; `options`: behind an empty header of destination options (RFC 8200, 4.6). */
-export function udp6(ends: Ends, data: Buffer, more: { options?: boolean } = {}): Buffer {
+/**
+ * A UDP datagram in an IPv6 packet; `options`: behind an empty header of destination options (RFC 8200, 4.6);
+ * `checksum: 0`: uncomputed, as tunnels have it (RFC 6935).
+ */
+export function udp6(
+  ends: Ends,
+  data: Buffer,
+  more: { options?: boolean; checksum?: 0; ttl?: number } = {},
+): Buffer {
   const datagram = Buffer.concat([Buffer.alloc(8), data]);
   datagram.writeUInt16BE(ends.sport, 0);
   datagram.writeUInt16BE(ends.dport, 2);
   datagram.writeUInt16BE(datagram.length, 4);
-  datagram.writeUInt16BE(~sum(datagram, pseudo(ends, UDP, datagram.length)) & 0xffff || 0xffff, 6);
+  if (more.checksum !== 0)
+    datagram.writeUInt16BE(~sum(datagram, pseudo(ends, UDP, datagram.length)) & 0xffff || 0xffff, 6);
   // 8 bytes, of which PadN takes what is left
   const options = more.options ? Buffer.from([UDP, 0, 1, 4, 0, 0, 0, 0]) : Buffer.alloc(0);
   const header = Buffer.alloc(40);
   header[0] = 0x60;
   header.writeUInt16BE(options.length + datagram.length, 4);
   header[6] = more.options ? DESTINATION_OPTIONS : UDP;
-  header[7] = 64;
+  header[7] = more.ttl ?? 64;
   addressBytes(ends.src).copy(header, 8);
   addressBytes(ends.dst).copy(header, 24);
   return Buffer.concat([header, options, datagram]);
