@@ -4,12 +4,15 @@
  * is made this way claims its slot and its keys as a packet's does (create.h), and one that is changed is
  * held by its kill half meanwhile (slot.h), so that it is the one that was meant. Packets of the flow do not
  * wait: a status bit that one of them sets in the same instant may be lost until the next, or ours; userspace
- * looks whether its own has stayed.
+ * looks whether its own has stayed. An endpoint is counted on meanwhile, as by a flow, so that packets may.
  */
 #ifndef CTNAT_EDIT_H
 #define CTNAT_EDIT_H
 
+#include "endpoint.h"
 #include "event.h"
+#include "flow_sctp.h"
+#include "limit.h"
 #include "tcp.h"
 
 inline_ void edit_tuple(const struct edit_request *r, const enum ct_dir dir, struct tuple6 *to, const bool v6)
@@ -20,7 +23,10 @@ inline_ void edit_tuple(const struct edit_request *r, const enum ct_dir dir, str
 	to->dport = r->tuple[dir].dport;
 }
 
-/* Fills a claimed slot. What TCP has said so far is not known: both sides may be out of window. */
+/*
+ * Fills a claimed slot. What TCP has said so far is not known: both sides may be out of window, as with a
+ * connection that was picked up in its middle (tcp_begin).
+ */
 inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, const bool v6)
 {
 	struct tuple6 tuple;
@@ -41,8 +47,11 @@ inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, 
 	f->mark = r->mark;
 	__builtin_memset(&f->tcp, 0, sizeof(f->tcp));
 	if (r->proto == IPPROTO_TCP) {
-		f->tcp.original_flags = TCP_SENDER_LIBERAL;
-		f->tcp.reply_flags = TCP_SENDER_LIBERAL;
+		f->tcp.original_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
+		f->tcp.reply_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
+	} else if (r->proto == IPPROTO_SCTP) {
+		flow_sctp(f)->vtag[CT_DIR_ORIGINAL] = r->vtag[CT_DIR_ORIGINAL];
+		flow_sctp(f)->vtag[CT_DIR_REPLY] = r->vtag[CT_DIR_REPLY];
 	}
 	edit_tuple(r, CT_DIR_ORIGINAL, &tuple, v6);
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &tuple, v6);
@@ -132,9 +141,62 @@ inline_ void edit_tell(struct __sk_buff *skb, enum event_type type, __u32 slot, 
 	hop_go(skb, CALL_EVENT, v6);
 }
 
+/*
+ * A mapping that is asked for is one port of the subscriber's, as one that packets open (limit.h). False: it
+ * has as many as it may have.
+ */
+inline_ bool edit_limit(struct flow *f, const bool v6)
+{
+	__u32 ifindex = f->ifindex, prefix;
+	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	struct subscriber_key key;
+	struct subscriber *s;
+
+	if (!iface || !iface->limit_prefix)
+		return true;
+	prefix = v6 ? iface->limit_prefix : NAT_LIMIT_ADDRESS;
+	subscriber_key(&key, f, prefix, v6);
+	s = limit_subscriber(&key, iface, clock_now());
+	if (!s) {
+		counter_add(COUNTER_UNLIMITED, 1);
+		return true;
+	}
+	if (limit_is_full(s, iface)) {
+		__sync_fetch_and_add(&s->refused_ports, 1);
+		return false;
+	}
+	f->nat |= prefix << NAT_LIMIT_SHIFT;
+	return true;
+}
+
+/*
+ * Makes the endpoint in a claimed and filled slot. Whom its inside key has led here may count on it before it
+ * is published, as on one that a packet opens (endpoint_open).
+ */
+inline_ void edit_open(struct edit_request *r, struct flow *f, const bool v6)
+{
+	if (!edit_limit(f, v6)) {
+		r->result = EDIT_LIMIT;
+		slot_abandon(f);
+		return;
+	}
+	write_once(f->status, r->status | CT_ENDPOINT);
+	__sync_fetch_and_add(&f->lock, LOCK_OPENING);
+	if (!edit_claim_keys(r, f, v6)) {
+		__sync_fetch_and_add(&f->lock, -LOCK_OPENING);
+		slot_abandon(f);
+		return;
+	}
+	if (f->nat & ~NAT_TYPE_MASK)
+		subscriber_take(f, v6);
+	r->gen = f->gen;
+	r->result = EDIT_DONE;
+	counter_add(COUNTER_ENDPOINTS_OPENED, 1);
+	__sync_fetch_and_add(&f->lock, -(LOCK_KILL + LOCK_OPENING)); /* published */
+}
+
 inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct flow *f, const bool v6)
 {
-	bool endpoint = r->op == EDIT_OPEN;
 	__u16 gen;
 
 	if (!slot_try_claim(f)) {
@@ -143,7 +205,11 @@ inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct f
 	}
 	gen = f->gen;
 	edit_fill(f, r, clock_now(), v6);
-	write_once(f->status, r->status | (endpoint ? CT_ENDPOINT : CT_CONFIRMED));
+	if (r->op == EDIT_OPEN) {
+		edit_open(r, f, v6);
+		return;
+	}
+	write_once(f->status, r->status | CT_CONFIRMED);
 	barrier_compiler();
 	if (!edit_claim_keys(r, f, v6)) {
 		slot_abandon(f);
@@ -151,9 +217,8 @@ inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct f
 	}
 	r->gen = gen;
 	r->result = EDIT_DONE;
-	counter_add(endpoint ? COUNTER_ENDPOINTS_OPENED : COUNTER_INSERTED, 1);
-	if (!endpoint)
-		edit_tell(skb, EVENT_NEW, r->slot, gen, v6);
+	counter_add(COUNTER_INSERTED, 1);
+	edit_tell(skb, EVENT_NEW, r->slot, gen, v6);
 	slot_publish(f);
 }
 
@@ -192,22 +257,24 @@ inline_ void edit_update(struct __sk_buff *skb, struct edit_request *r, struct f
 }
 
 /*
- * An endpoint is asked for until its new deadline, or no longer is. A packet of its flows that is under way
- * may move the deadline once more.
+ * An endpoint is asked for until its new deadline, or no longer is. Counted on, it can not be closed, and
+ * packets begin flows by it meanwhile. One of them that has seen it as it was may write its deadline, or that
+ * its time is over, once more: userspace looks whether ours has stayed.
  */
 inline_ void edit_keep(struct edit_request *r, struct flow *f)
 {
-	if (!flow_try_kill(f)) {
-		r->result = EDIT_BUSY;
+	__u32 deadline = clock_now() + r->timeout;
+
+	r->result = EDIT_GONE;
+	if (!endpoint_take(f, r->gen, LOCK_OPENING)) {
+		if (read_once(f->gen) == r->gen && read_once(f->status) & CT_ENDPOINT)
+			r->result = EDIT_BUSY; /* somebody looks whether it is to be closed */
 		return;
 	}
-	r->result = EDIT_GONE;
-	if (read_once(f->gen) == r->gen && read_once(f->status) & CT_ENDPOINT) {
-		write_once(f->status, r->status | CT_ENDPOINT);
-		write_once(f->deadline, clock_now() + r->timeout);
-		r->result = EDIT_DONE;
-	}
-	flow_unkill(f);
+	write_once(f->status, r->status | CT_ENDPOINT); /* from now on packets leave the deadline alone */
+	write_once(f->deadline, deadline);
+	endpoint_put(f);
+	r->result = EDIT_DONE;
 }
 
 inline_ int edit(struct __sk_buff *skb, const bool v6)

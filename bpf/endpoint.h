@@ -145,11 +145,22 @@ inline_ bool endpoint_is_explicit(const struct flow *e)
 	return read_once(e->status) & CT_FIXED_TIMEOUT;
 }
 
-/* The endpoint takes in strangers until then, if not for longer. */
-inline_ void endpoint_prolong(struct flow *e, __u32 deadline)
+/*
+ * The endpoint takes in strangers until then, if not for longer. What was asked for has its own time; once
+ * that is over, and nobody has renewed it, the endpoint lives on by its packets as any other. Nobody else's
+ * slot is written to: it is counted on meanwhile.
+ */
+inline_ void endpoint_prolong(struct flow *e, __u16 gen, __u32 deadline, __u32 now)
 {
-	if (!endpoint_is_explicit(e) && tick_before(e->deadline, deadline))
+	if (endpoint_is_explicit(e)) {
+		if (!flow_is_dead(e, now) || !endpoint_take(e, gen, 0))
+			return;
+		write_once(e->status, CT_ENDPOINT);
 		write_once(e->deadline, deadline);
+		endpoint_put(e);
+	} else if (tick_before(e->deadline, deadline)) {
+		write_once(e->deadline, deadline);
+	}
 }
 
 /* The endpoint that has an outside port, and in *slot where it is; NULL: there is none. */

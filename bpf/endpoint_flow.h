@@ -249,7 +249,7 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 		}
 	}
 	if (ends->source)
-		endpoint_prolong(ends->source, f->deadline + ENDPOINT_STEP);
+		endpoint_prolong(ends->source, ends->source->gen, f->deadline + ENDPOINT_STEP, now);
 	if (ends->vouches)
 		peer_vouch(plan->reply.daddr, plan->reply.dport, p->tuple.daddr, p->proto, slot, f->gen, v6);
 	hop_go(skb, CALL_ENDPOINT_FINISH, v6);

@@ -175,8 +175,10 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 		return verdict;
 	}
 	e = endpoint_of(p.tuple.daddr, p.tuple.dport, p.proto, kind_key_flags(p.kind), &other, &gen, v6);
-	if (!e || !endpoint_take(e, gen, 0))
+	if (!e)
 		return create_fail(skb, f, HOOK_INGRESS, REASON_DROP_RACE);
+	if (!endpoint_take(e, gen, 0)) /* its maker is about to publish it, or somebody to close it */
+		return endpoint_again(skb, f, HOOK_INGRESS, v6);
 	ends.destination = e;
 	ifindex = e->ifindex;
 	f->zone = 0;

@@ -65,7 +65,7 @@ inline_ void endpoint_touch_side(struct flow *f, const bool source, __u32 slot, 
 	e = endpoint_of(side.address, side.port, f->proto, flow_key_flags(f), &other, &other_gen, v6);
 	if (!e)
 		return;
-	endpoint_prolong(e, read_once(f->deadline) + ENDPOINT_STEP);
+	endpoint_prolong(e, other_gen, read_once(f->deadline) + ENDPOINT_STEP, now);
 	ifindex = e->ifindex;
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	if (iface && iface_filtering(iface, f->proto) == NAT_FILTERING_ADF)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** The agent's PCP server: from the configuration to sockets and mappings. Mappings outlive it, until their time is over. */
 import type { RemoteInfo } from 'node:dgram';
-import { type Cidr, parseAddress, parseCidr } from './address.js';
+import { type Cidr, type Family, formatAddress, parseAddress, parseCidr } from './address.js';
 import type { AgentLog } from './agent-log.js';
 import type { PcpConfig } from './config/config.js';
 import { Datapath } from './datapath.js';
@@ -12,7 +12,7 @@ import { type Network, readNetwork } from './network.js';
 import { Announcer } from './pcp/announcer.js';
 import { Book } from './pcp/book.js';
 import { Journal } from './pcp/journal.js';
-import { KernelMapper } from './pcp/kernel-mapper.js';
+import { KernelMapper, slotPlaces } from './pcp/kernel-mapper.js';
 import { PcpOpcode, writeSuccess } from './pcp/message.js';
 import { writeNatPmpAddress } from './pcp/nat-pmp.js';
 import { Neighbourhood } from './pcp/neighbourhood.js';
@@ -32,6 +32,8 @@ export class AgentPcp {
   readonly #log: AgentLog;
   readonly #sockets: PcpSockets;
   readonly #announcer: Announcer;
+  readonly #places = slotPlaces();
+  readonly #outside = new Map<Family, string>();
   #config: PcpConfig | undefined;
   #book: Book | undefined;
   #server: PcpServer | undefined;
@@ -93,11 +95,25 @@ export class AgentPcp {
       this.#withMapper((mapper) => {
         this.#book?.expire(mapper);
         this.#book?.check(mapper);
+        this.#followAddress(mapper);
       });
       this.#schedule();
     } catch (error) {
       // the next check tries again
       this.#log.error(`pcp: can not look after mappings: ${errorLine(error)}`);
+    }
+  }
+
+  /** Another outside address begins the epoch anew, also for who has no mapping (RFC 6886 section 3.2.1). */
+  #followAddress(mapper: KernelMapper): void {
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const host = this.#server?.options.allow.find((cidr) => cidr.family === family);
+      const address = host && externalAddress(host, mapper);
+      if (!address) continue; // for a moment, perhaps
+      const text = formatAddress(address);
+      const before = this.#outside.get(family);
+      this.#outside.set(family, text);
+      if (before !== undefined && before !== text) this.#book?.begin();
     }
   }
 
@@ -111,7 +127,12 @@ export class AgentPcp {
 
   #withMapper<T>(work: (mapper: KernelMapper) => T): T {
     using datapath = Datapath.open(this.#pinPath);
-    return work(new KernelMapper(datapath, rememberedState(this.#pinPath), this.#config?.outside ?? ''));
+    return work(this.#mapper(datapath));
+  }
+
+  #mapper(datapath: Datapath): KernelMapper {
+    const state = rememberedState(this.#pinPath);
+    return new KernelMapper(datapath, state, this.#config?.outside ?? '', this.#places);
   }
 
   #answer(bytes: Buffer, { address }: RemoteInfo, device: string): Buffer | undefined {
@@ -121,7 +142,7 @@ export class AgentPcp {
     try {
       const answer = this.#server?.answer(bytes, source, () => {
         datapath = Datapath.open(this.#pinPath);
-        return new KernelMapper(datapath, rememberedState(this.#pinPath), this.#config?.outside ?? '');
+        return this.#mapper(datapath);
       });
       if (datapath) this.#schedule();
       return answer;
@@ -153,6 +174,7 @@ export class AgentPcp {
     this.#config = undefined;
     this.#server = undefined;
     this.#book = undefined;
+    this.#outside.clear();
   }
 }
 

@@ -45,6 +45,7 @@ export function decodeFlow(raw: RawFlow, now: number, names: InterfaceNames): Fl
     ifindex: raw.ifindex,
   };
   if (state !== undefined) flow.state = state;
+  if (protonum === SCTP) flow.vtags = raw.vtags;
   if (raw.zoneDirection !== undefined) flow.zoneDirection = raw.zoneDirection;
   return flow;
 }

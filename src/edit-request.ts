@@ -39,10 +39,15 @@ const NOTHING: EditRequest = {
   flags: 0,
   tuple: [NO_TUPLE, NO_TUPLE],
   ifindex: 0,
+  vtag: [0, 0],
 };
 
 /** Does what the request says and returns it with its result. */
-export function edit(datapath: Datapath, family: 4 | 6, request: Partial<EditRequest>): EditRequest {
+export function edit(
+  datapath: Pick<Datapath, 'program'>,
+  family: 4 | 6,
+  request: Partial<EditRequest>,
+): EditRequest {
   const data = Buffer.alloc(EDIT_REQUEST.size);
   editRequestCodec.write(viewOf(data), 0, { ...NOTHING, ...request });
   const program = datapath.program(`ct_edit${family}`);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What can be done to single flows from userspace, whatever table stands behind it. */
 import type { Address } from './address.js';
-import type { Flow, ZoneDirection } from './flow.js';
+import type { Flow, VerificationTags, ZoneDirection } from './flow.js';
 
 /** One direction of a flow, by which it is found; numbers in host order. */
 export interface TupleQuery {
@@ -29,6 +29,8 @@ export interface NewFlow {
   readonly anyPort: boolean;
   /** Of protocols that have any, by its name in listings. */
   readonly state?: string;
+  /** Of SCTP. */
+  readonly vtags?: VerificationTags;
   /** enum ct_status; what follows from the tuples is added. */
   readonly status: number;
   /** Seconds, at most MAX_TIMEOUT. */

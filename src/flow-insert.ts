@@ -123,6 +123,7 @@ function makeRequest(flow: NewFlow, reply: Reply, state: number): Partial<EditRe
     nat: source ? NatType.SNAT : destination ? NatType.DNAT : NatType.NONE,
     flags: (source && destination ? FlowFlags.MIDDLE_KEY : 0) | zoneFlags(flow),
     tuple: [tupleOf(original), tupleOf(reply)],
+    vtag: [...(flow.vtags ?? [0, 0])],
   };
 }
 

@@ -67,6 +67,12 @@ export interface FlowTuple {
   bytes: number;
 }
 
+/**
+ * SCTP's verification tags: what the packets of each direction carry, original and reply; 0 for one that is not known.
+ * Their bytes on the wire are read in this machine's order, as conntrack(8) shows them.
+ */
+export type VerificationTags = readonly [original: number, reply: number];
+
 /** A direction that a zone is of while the other one is in zone 0. */
 export type ZoneDirection = 'original' | 'reply';
 
@@ -98,6 +104,8 @@ export interface Flow {
   gen: number;
   natType: NatType;
   ifindex: number;
+  /** Of SCTP; absent where it is told of and not read from the table: an event does not hold them. */
+  vtags?: VerificationTags;
 }
 
 const NAMES_OF_BITS = new Map<number, readonly FlowStatus[]>();

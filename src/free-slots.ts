@@ -9,34 +9,49 @@ import { FLOW } from './generated/layouts.gen.js';
 /** Looks anywhere before every slot is looked at: one in a hundred free slots is found in these as good as always. */
 const RANDOM_LOOKS = 512;
 
+/** Where looks for a free slot go on. */
+export interface SlotPlace {
+  /** Behind the slot that was found last. */
+  next: number;
+  /** How far every slot was looked at. */
+  walked: number;
+}
+
 export class FreeSlots {
   readonly #map: BpfMap;
   readonly #key = new Uint32Array(1);
   readonly #keyBytes = new Uint8Array(this.#key.buffer);
   readonly #value: Uint32Array;
   readonly #valueBytes: Uint8Array;
-  #next: number;
+  readonly #place: SlotPlace;
 
-  /** @param slots how many of the map's may be used */
+  /**
+   * @param slots how many of the map's may be used
+   * @param walk how many find() looks at one after the other, at most
+   * @param place where it begins; it goes on with it
+   */
   constructor(
     map: BpfMap,
     readonly slots: number,
+    readonly walk = slots,
+    place?: SlotPlace,
   ) {
     this.#map = map;
     this.#value = new Uint32Array(map.valueSize / Uint32Array.BYTES_PER_ELEMENT);
     this.#valueBytes = new Uint8Array(this.#value.buffer);
-    this.#next = this.#anywhere();
+    this.#place = place ?? { next: this.#anywhere(), walked: this.#anywhere() };
   }
 
-  /** A slot that nobody had a moment ago; undefined: there is none. */
+  /** A slot that nobody had a moment ago; undefined: there is none, or none of `walk`. */
   find(): number | undefined {
-    if (this.#isFree(this.#next)) return this.#take(this.#next);
+    const next = this.#place.next % this.slots;
+    if (this.#isFree(next)) return this.#take(next);
     for (let i = 0; i < RANDOM_LOOKS; i++) {
       const slot = this.#anywhere();
       if (this.#isFree(slot)) return this.#take(slot);
     }
-    for (let i = 0, from = this.#anywhere(); i < this.slots; i++) {
-      const slot = (from + i) % this.slots;
+    for (let i = 0; i < Math.min(this.walk, this.slots); i++) {
+      const slot = this.#place.walked++ % this.slots;
       if (this.#isFree(slot)) return this.#take(slot);
     }
     return undefined;
@@ -44,7 +59,7 @@ export class FreeSlots {
 
   /** The slot behind it is likely to be free as well. */
   #take(slot: number): number {
-    this.#next = (slot + 1) % this.slots;
+    this.#place.next = slot + 1;
     return slot;
   }
 

@@ -5,7 +5,7 @@
  */
 import { endianness } from 'node:os';
 import type { Family } from './address.js';
-import type { ZoneDirection } from './flow.js';
+import type { VerificationTags, ZoneDirection } from './flow.js';
 import {
   CtDir,
   CtStatus,
@@ -15,6 +15,7 @@ import {
   FlowFlags,
   FlowLock,
   NatLimit,
+  SCTP_TRACK,
   TUPLE4,
   TUPLE6,
 } from './generated/layouts.gen.js';
@@ -25,6 +26,9 @@ const LITTLE_ENDIAN = endianness() === 'LE';
 const WORD = Int32Array.BYTES_PER_ELEMENT;
 const LOW = LITTLE_ENDIAN ? 0 : 1;
 const { offset: HEAD } = FLOW;
+
+/** An association's track lies where a TCP connection has its own. */
+const VTAGS = HEAD.tcp + SCTP_TRACK.offset.vtag;
 
 export type FlowDir = typeof CtDir.ORIGINAL | typeof CtDir.REPLY;
 
@@ -207,6 +211,11 @@ export class RawFlow {
 
   get mark(): number {
     return this.words[HEAD.mark / WORD]! >>> 0;
+  }
+
+  /** SCTP's verification tags, of each direction's packets; 0: not known. */
+  get vtags(): VerificationTags {
+    return [this.words[VTAGS / WORD]! >>> 0, this.words[VTAGS / WORD + 1]! >>> 0];
   }
 
   packets(dir: FlowDir): number {

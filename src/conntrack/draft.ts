@@ -180,6 +180,12 @@ function untracked(key: string, read: (value: string) => unknown): Taker {
 
 const number = (value: string) => readNumber(value, MAX_U32);
 
+function vtag(field: 'origVtag' | 'replyVtag'): Taker {
+  return (draft, value) => {
+    draft.flow[field] = number(value);
+  };
+}
+
 const REQUIRED: Readonly<Record<string, Taker>> = {
   src: endpoint('src'),
   dst: endpoint('dst'),
@@ -262,8 +268,8 @@ const REQUIRED: Readonly<Record<string, Taker>> = {
     draft.stateText = value;
     if (draft.flow.proto !== undefined) readState(value, draft.flow.proto);
   },
-  'orig-vtag': untracked('orig-vtag', number),
-  'reply-vtag': untracked('reply-vtag', number),
+  'orig-vtag': vtag('origVtag'),
+  'reply-vtag': vtag('replyVtag'),
   role: untracked('role', readRole),
   'icmp-type': icmp('icmpType', 255),
   'icmp-code': icmp('icmpCode', 255),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** `-I` and `-A`: a flow is made of what the options say. */
 import type { NewFlow } from '../flow-editor.js';
-import { GRE, isIcmp } from '../protocol.js';
+import { GRE, hasPorts, isIcmp, SCTP } from '../protocol.js';
 import { OperationError } from './failure.js';
 import { ALL_LABELS } from './labels.js';
 import { protocolOptions } from './protocol-options.js';
@@ -50,8 +50,12 @@ function newFlow(options: FlowOptions): NewFlow | 'invalid' {
     reply,
     ...zones,
     anyPort:
-      options.srcNat?.address !== undefined && options.srcNat.port === undefined && !hasReplyPorts(options),
+      (hasPorts(original.protonum) || isIcmp(original.protonum)) &&
+      options.srcNat?.address !== undefined &&
+      options.srcNat.port === undefined &&
+      !hasReplyPorts(options),
     ...(state !== undefined && { state }),
+    ...(options.proto === SCTP && { vtags: [options.origVtag ?? 0, options.replyVtag ?? 0] as const }),
     status: status & SETTABLE,
     timeout,
     mark: mark?.value ?? 0,
@@ -89,17 +93,18 @@ function originalTuple(options: FlowOptions): NewFlow['original'] {
 function replyTuple(options: FlowOptions, original: NewFlow['original']): NewFlow['reply'] | undefined {
   const { proto = 0, replySrc, replyDst, reply, srcNat, dstNat } = options;
   const isGiven = replySrc !== undefined || replyDst !== undefined;
-  const hasPorts = protocolOptions(proto).some(
+  const hasEnds = protocolOptions(proto).some(
     ({ key }) => key === 'reply-port-src' || key === 'reply-key-src',
   );
   const isWhole = options.src !== undefined && options.dst !== undefined;
-  if (isGiven && isWhole && hasPorts && !hasReplyPorts(options)) return undefined;
+  if (isGiven && isWhole && hasEnds && !hasReplyPorts(options)) return undefined;
   const isTranslated = srcNat?.address !== undefined || dstNat?.address !== undefined;
   const ports = (isGiven || isTranslated) && isKnownByPorts(proto) ? reply : {};
+  const id = isIcmp(proto) ? srcNat?.port : undefined; // stands in both places
   return {
     src: dstNat?.address ?? replySrc ?? original.dst,
     dst: srcNat?.address ?? replyDst ?? original.src,
-    sport: dstNat?.port ?? ports.sport ?? original.dport,
+    sport: id ?? dstNat?.port ?? ports.sport ?? original.dport,
     dport: srcNat?.port ?? ports.dport ?? original.sport,
   };
 }

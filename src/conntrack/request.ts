@@ -82,7 +82,10 @@ export interface FlowOptions {
   readonly dstNat?: Translation;
   readonly anyNat?: Translation;
   readonly labels: LabelOptions;
-  /** SCTP's verification tags and DCCP's role are read and stand for nothing: no flow is told apart by them. */
+  /** SCTP's verification tags, of a flow that is made: no flow is looked for by them. */
+  readonly origVtag?: number;
+  readonly replyVtag?: number;
+  /** Masks and the tuples of expectations, and DCCP's role, are read and stand for nothing: no flow is told apart by them. */
   readonly untracked: readonly string[];
 }
 

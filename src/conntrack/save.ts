@@ -16,12 +16,19 @@ export function saveLine(flow: Flow, command: 'A' | 'U' | 'D' = 'A'): string {
   const mark = flow.mark === 0 ? '' : `-m ${flow.mark} `;
   const zone = flow.zone === 0 ? '' : `${ZONE_OPTIONS[flow.zoneDirection ?? 'both']} ${flow.zone} `;
   const replySrc = `${addressChanged(flow, 'destination') ? '-g' : '-r'} ${reply.src}`;
-  const replyDst = `${addressChanged(flow, 'source') ? '-n' : '-q'} ${reply.dst}`;
+  const replyDst = replyDestination(flow);
   const name = shownProtocol(protonum);
   return (
     `-${command} -t ${flow.timeout} -u ${status} ${mark}${zone}-s ${original.src} -d ${original.dst} ` +
     `${replySrc} ${replyDst} -p ${name === 'unknown' ? protonum : name}${protocolText(flow)}`
   );
+}
+
+/** An identifier that was translated stands nowhere else: it goes with the address, as a port may. */
+function replyDestination(flow: Flow): string {
+  const { original, reply, family } = flow;
+  if (reply.id !== original.id) return `-n ${family === 'ipv6' ? `[${reply.dst}]` : reply.dst}:${reply.id}`;
+  return `${addressChanged(flow, 'source') ? '-n' : '-q'} ${reply.dst}`;
 }
 
 /** `-n` and `-g` stand for an address; a port that alone is translated is among the reply's ports. */
@@ -46,6 +53,8 @@ function protocolText(flow: Flow): string {
     ` --sport ${original.sport} --dport ${original.dport}` +
     ` --reply-port-src ${reply.sport} --reply-port-dst ${reply.dport}`;
   const stateText = state === undefined ? '' : ` --state ${state}`;
-  // conntrack(8) does not make an association without tags
-  return `${ports}${stateText}${protonum === SCTP ? ' --orig-vtag 0 --reply-vtag 0' : ''}`;
+  if (protonum !== SCTP) return `${ports}${stateText}`;
+  // conntrack(8) makes no association without tags, also of an event's line, where they are not known
+  const [ours, theirs] = flow.vtags ?? [0, 0];
+  return `${ports}${stateText} --orig-vtag ${ours} --reply-vtag ${theirs}`;
 }

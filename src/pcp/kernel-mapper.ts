@@ -3,11 +3,11 @@
  * Mappings that are asked for, in the datapath: endpoint-independent ones like those that packets make (bpf/endpoint.h),
  * but with a deadline of their own (CT_FIXED_TIMEOUT). They are claimed, found and ended as those are.
  */
-import { type Address, compareAddresses } from '../address.js';
+import { type Address, compareAddresses, formatAddress } from '../address.js';
 import type { Datapath } from '../datapath.js';
 import { addressWords, edit } from '../edit-request.js';
 import { timeoutTicks } from '../flow-insert.js';
-import { FreeSlots } from '../free-slots.js';
+import { FreeSlots, type SlotPlace } from '../free-slots.js';
 import {
   CtDir,
   CtStatus,
@@ -25,11 +25,11 @@ import { SlotReader } from '../slot-reader.js';
 import type { Attachment, State } from '../state.js';
 import { Sweeper } from '../sweeper.js';
 import { readRef } from '../table-check.js';
-import { nowTicks } from '../ticks.js';
+import { nowTicks, ticksOfMs } from '../ticks.js';
 import { tupleKeys } from '../tuple-keys.js';
 import { wordsAddress } from '../words.js';
 import { hostListens, socketsOnce } from './host-ports.js';
-import type { Held, Inside, Mapper, Outside } from './mapper.js';
+import type { Held, Inside, Mapper, NotOpened, Outside } from './mapper.js';
 import { isForwarded, snatOutside, sourceRule } from './outside.js';
 
 /** Other CPUs take slots, too, and hold an endpoint for an instant. */
@@ -38,6 +38,19 @@ const TRIES = 32;
 /** A tick ago, in 32 bits. */
 const AT_ONCE = 0xffff_ffff;
 
+/** Slots that one request looks at one after the other, when none at random was free: the next one goes on behind. */
+const WALK = 4096;
+
+/** How far a deadline may be from the one that was promised. */
+const TOLERANCE_TICKS = ticksOfMs(2000);
+
+/** Where requests look for free slots, by family. */
+export type SlotPlaces = Record<4 | 6, SlotPlace>;
+
+export function slotPlaces(): SlotPlaces {
+  return { 4: { next: 0, walked: 0 }, 6: { next: 0, walked: 0 } };
+}
+
 const NO_WORDS = [0, 0, 0, 0];
 
 export class KernelMapper implements Mapper {
@@ -45,10 +58,16 @@ export class KernelMapper implements Mapper {
   readonly #state: State;
   readonly #iface: Attachment | undefined;
   readonly #sockets = socketsOnce();
+  readonly #places: SlotPlaces;
+  readonly #outsides = new Map<string, Outside>();
 
-  /** @param outside name of the interface by which the inside hosts' packets leave */
-  constructor(datapath: Datapath, state: State, outside: string) {
+  /**
+   * @param outside name of the interface by which the inside hosts' packets leave
+   * @param places where it looks for free slots, for the next one to go on
+   */
+  constructor(datapath: Datapath, state: State, outside: string, places = slotPlaces()) {
     this.#datapath = datapath;
+    this.#places = places;
     this.#state = state;
     this.#iface = state.interfaces.find(({ name, ifindex }) => name === outside && ifindex !== 0);
   }
@@ -60,6 +79,14 @@ export class KernelMapper implements Mapper {
   }
 
   outside(inside: Inside): Outside | undefined {
+    const key = `${formatAddress(inside.address)} ${inside.protocol}`;
+    const known = this.#outsides.get(key);
+    const outside = known ?? this.#findOutside(inside);
+    if (outside) this.#outsides.set(key, outside);
+    return outside;
+  }
+
+  #findOutside(inside: Inside): Outside | undefined {
     const iface = this.#iface;
     if (!iface) return undefined;
     const rule = sourceRule(this.#state.rules, iface.name, inside);
@@ -71,7 +98,7 @@ export class KernelMapper implements Mapper {
     if (words.every((word) => word === 0)) return undefined;
     const address = wordsAddress(words, inside.address.family);
     const ports = rule ? rule.toPorts && [rule.toPorts] : iface.ports;
-    return { address, ranges: ports ?? [], isPool: false };
+    return { address, ranges: ports ?? [] };
   }
 
   find(inside: Inside, outside: Outside): Held | undefined {
@@ -85,7 +112,7 @@ export class KernelMapper implements Mapper {
     return { slot, gen, external: { address: outside.address, port: raw.dport(CtDir.REPLY) } };
   }
 
-  open(inside: Inside, outside: Outside, port: number, seconds: number): Held | 'taken' | 'full' | 'known' {
+  open(inside: Inside, outside: Outside, port: number, seconds: number): Held | NotOpened {
     const { protocol } = inside;
     const { address } = outside;
     const ifname = this.#iface?.name ?? '';
@@ -93,10 +120,9 @@ export class KernelMapper implements Mapper {
     if (hostListens(protocol, address, port, this.#sockets)) return 'taken';
     const family = familyOf(inside);
     const request = this.#request(inside, outside, port, seconds);
-    const free = new FreeSlots(
-      this.#datapath.maps[`flows${family}`].map,
-      this.#datapath.settings[`slots${family}`],
-    );
+    const { maps, settings } = this.#datapath;
+    const place = this.#places[family];
+    const free = new FreeSlots(maps[`flows${family}`].map, settings[`slots${family}`], WALK, place);
     for (let i = 0; i < TRIES; i++) {
       const slot = free.find();
       if (slot === undefined) return 'full';
@@ -106,6 +132,8 @@ export class KernelMapper implements Mapper {
           return { slot, gen: done.gen, external: { address, port } };
         case EditResult.NO_ROOM:
           return 'full';
+        case EditResult.LIMIT:
+          return 'limit';
         case EditResult.EXISTS:
           if (this.#endExpired(family, done)) continue;
           return this.find(inside, outside) ? 'known' : 'taken';
@@ -141,35 +169,45 @@ export class KernelMapper implements Mapper {
     return new Sweeper(this.#datapath).deleteOne(family, heldSlot, heldGen);
   }
 
-  keep(inside: Inside, held: Held, seconds: number): boolean {
-    return this.#keep(inside, held, CtStatus.FIXED_TIMEOUT, timeoutTicks(seconds));
+  /** A packet that has seen the mapping as it was may have the last word: then once more (bpf/edit.h). */
+  keep(inside: Inside, held: Held, seconds: number): 'kept' | 'gone' | 'busy' {
+    for (let i = 0; i < TRIES && this.look(inside, held, seconds) !== 'gone'; i++) {
+      const { result } = this.#keep(inside, held, CtStatus.FIXED_TIMEOUT, timeoutTicks(seconds));
+      if (result === EditResult.GONE) return 'gone';
+      if (result === EditResult.DONE && this.look(inside, held, seconds) === 'held') return 'kept';
+    }
+    return this.look(inside, held, seconds) === 'gone' ? 'gone' : 'busy';
   }
 
-  release(inside: Inside, held: Held): void {
-    if (!this.#keep(inside, held, 0, AT_ONCE)) return;
-    new Sweeper(this.#datapath).deleteOne(familyOf(inside), held.slot, held.gen);
-  }
-
-  #keep(inside: Inside, { slot, gen }: Held, status: number, timeout: number): boolean {
+  release(inside: Inside, held: Held): boolean {
     for (let i = 0; i < TRIES; i++) {
-      const request = { op: EditOp.KEEP, slot, gen, status, timeout };
-      const { result } = edit(this.#datapath, familyOf(inside), request);
-      if (result !== EditResult.BUSY) return result === EditResult.DONE;
+      const { result } = this.#keep(inside, held, 0, AT_ONCE);
+      if (result === EditResult.BUSY) continue;
+      if (result === EditResult.DONE) {
+        new Sweeper(this.#datapath).deleteOne(familyOf(inside), held.slot, held.gen);
+      }
+      return true;
     }
     return false;
   }
 
-  isHeld(inside: Inside, { slot, gen, external }: Held): boolean {
+  #keep(inside: Inside, { slot, gen }: Held, status: number, timeout: number): EditRequest {
+    return edit(this.#datapath, familyOf(inside), { op: EditOp.KEEP, slot, gen, status, timeout });
+  }
+
+  look(inside: Inside, { slot, gen, external }: Held, seconds: number): 'held' | 'changed' | 'gone' {
     const raw = this.#slot(familyOf(inside), slot);
-    return (
+    const isThere =
       raw.isEndpoint &&
       raw.gen === gen &&
-      (raw.status & CtStatus.FIXED_TIMEOUT) !== 0 &&
       raw.proto === inside.protocol &&
       raw.sport(CtDir.ORIGINAL) === inside.port &&
       raw.dport(CtDir.REPLY) === external.port &&
-      compareAddresses(addressAt(raw, raw.tuple[CtDir.ORIGINAL].saddr), inside.address) === 0
-    );
+      compareAddresses(addressAt(raw, raw.tuple[CtDir.ORIGINAL].saddr), inside.address) === 0;
+    if (!isThere) return 'gone';
+    const isAskedFor = (raw.status & CtStatus.FIXED_TIMEOUT) !== 0;
+    const differs = Math.abs(raw.ticksLeft(nowTicks()) - timeoutTicks(seconds));
+    return isAskedFor && differs <= TOLERANCE_TICKS ? 'held' : 'changed';
   }
 
   #slot(family: 4 | 6, slot: number): RawFlow {

@@ -13,10 +13,8 @@ export interface Inside {
 /** How an inside host's packets leave. */
 export interface Outside {
   readonly address: Address;
-  /** Ports that may be chosen for it; empty: any of the port's class. */
+  /** Ports that it may have, also by name; empty: any. */
   readonly ranges: readonly PortRange[];
-  /** Others' ports are somebody else's: not even who asks for one gets it. */
-  readonly isPool: boolean;
 }
 
 /** A mapping as the datapath has it. */
@@ -35,12 +33,16 @@ export interface Mapper {
   find(inside: Inside, outside: Outside): Held | undefined;
   /**
    * Makes a mapping that lasts so many seconds. taken: the external port is another's, a forward's or the host's own.
-   * full: there is no room. known: the inside endpoint has got one just now.
+   * full: there is no room. known: the inside endpoint has got one just now. limit: its subscriber has all the ports
+   * that it may have (RFC 6888 REQ-4).
    */
-  open(inside: Inside, outside: Outside, port: number, seconds: number): Held | 'taken' | 'full' | 'known';
-  /** Makes a mapping last so many seconds from now; false: it is gone. */
-  keep(inside: Inside, held: Held, seconds: number): boolean;
-  /** The mapping lasts no longer than its flows. */
-  release(inside: Inside, held: Held): void;
-  isHeld(inside: Inside, held: Held): boolean;
+  open(inside: Inside, outside: Outside, port: number, seconds: number): Held | NotOpened;
+  /** Makes a mapping last so many seconds from now. busy: it is there, and not to be changed just now. */
+  keep(inside: Inside, held: Held, seconds: number): 'kept' | 'gone' | 'busy';
+  /** The mapping lasts no longer than its flows; false: it is busy, and is as it was. */
+  release(inside: Inside, held: Held): boolean;
+  /** What has become of a mapping that should last so many seconds still. changed: it is there for another time. */
+  look(inside: Inside, held: Held, seconds: number): 'held' | 'changed' | 'gone';
 }
+
+export type NotOpened = 'taken' | 'full' | 'known' | 'limit';

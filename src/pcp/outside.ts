@@ -7,7 +7,6 @@ import { endianness } from 'node:os';
 import { type Address, cidrContains } from '../address.js';
 import { poolEntries } from '../nat-pool.js';
 import type { NatRule } from '../nat-rule.js';
-import type { PortRange } from '../port-range.js';
 import { wordsAddress } from '../words.js';
 import type { Inside, Outside } from './mapper.js';
 
@@ -39,7 +38,7 @@ export function snatOutside(rule: NatRule, host: Address): Outside | undefined {
     const { addr, place: within, places } = pool[place]!;
     const own = pool.slice(place - within, place - within + places);
     const ranges = own.flatMap(({ portMin, portMax }) => (portMax ? [{ min: portMin, max: portMax }] : []));
-    return outsideOf(wordsAddress(addr, host.family), ranges);
+    return { address: wordsAddress(addr, host.family), ranges };
   }
   if (!rule.to) return undefined;
   const { first, last } = rule.to;
@@ -48,11 +47,7 @@ export function snatOutside(rule: NatRule, host: Address): Outside | undefined {
   const span = viewOf(last.bytes).getUint32(at) - low;
   const bytes = first.bytes.slice();
   viewOf(bytes).setUint32(at, low + (hostHash(host.bytes) % (span + 1)));
-  return outsideOf({ family: host.family, bytes }, rule.toPorts ? [rule.toPorts] : []);
-}
-
-function outsideOf(address: Address, ranges: readonly PortRange[]): Outside {
-  return { address, ranges, isPool: ranges.length > 0 };
+  return { address: { family: host.family, bytes }, ranges: rule.toPorts ? [rule.toPorts] : [] };
 }
 
 /** bpf/plan.h, host_hash(). */

@@ -22,16 +22,17 @@ export interface Wish {
 }
 
 /**
- * The port that is asked for, if it may be; the inside one, if it lies where ports are chosen; then others, of UDP odd
+ * The port that is asked for, if clients may and the outside address has it; the inside one, if it lies where ports are chosen; then others, of UDP odd
  * or even as the inside one (RFC 4787 REQ-4) before any.
  */
 export function* externalPorts(
   { protocol, port }: Inside,
-  { ranges, isPool }: Outside,
+  { ranges }: Outside,
   wish: Wish,
 ): Generator<number> {
   const own = ranges.length > 0 ? ranges : ANY;
-  if (wish.port !== 0 && isIn(wish.port, wish.allowed) && (!isPool || isIn(wish.port, own))) yield wish.port;
+  const mayBeNamed = isIn(wish.port, wish.allowed) && (ranges.length === 0 || isIn(wish.port, ranges));
+  if (wish.port !== 0 && mayBeNamed) yield wish.port;
   if (wish.isStrict && wish.port !== 0) return;
   if (isIn(port, own) && port !== wish.port) yield port;
   const total = own.reduce((sum, range) => sum + portCount(range), 0);

@@ -61,6 +61,7 @@ export class FakeFlowEditor implements FlowEditor {
       ifindex: 0,
     };
     if (state !== undefined) made.state = state;
+    if (flow.vtags) made.vtags = flow.vtags;
     if (flow.zoneDirection !== undefined) made.zoneDirection = flow.zoneDirection;
     this.#product.table.push(made);
     return 'inserted';

@@ -2,9 +2,15 @@
 // Limits of a subscriber where mappings are endpoint-independent: a mapping is one port, for as long as it is there;
 // its flows are as many as the rate lets begin.
 
-import { SweepMode } from '../../src/generated/layouts.gen.js';
+import { EditResult, maps, SweepMode } from '../../src/generated/layouts.gen.js';
 import type { Limits } from '../../src/limits.js';
-import { endFlow, portsCounted, sweepFlows } from '../helpers/datapath/control.js';
+import {
+  endFlow,
+  keepEndpoint,
+  openEndpoint,
+  portsCounted,
+  sweepFlows,
+} from '../helpers/datapath/control.js';
 import { walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Setup } from '../helpers/datapath-fixture.js';
 import {
@@ -102,6 +108,46 @@ withDatapath(async (t, datapath) => {
         t.not(out(CLIENT, 5005), 'pass');
       });
     }
+
+    await t.test(`${family}: a mapping that is asked for is one port, until it ends`, async (t) => {
+      datapath.configure(limited({ ports: 2 }));
+      const ask = (port: number, inside = CLIENT) => openEndpoint(datapath, version, { inside, port });
+      const asked = ask(5001);
+      t.equal(asked.result, EditResult.DONE);
+      t.same(portsCounted(datapath), [1]);
+      for (const to of [SERVER, SERVER2]) t.equal(out(CLIENT, 5001, to), 'pass');
+      t.same(portsCounted(datapath), [1], 'its flows take none');
+      t.equal(out(CLIENT, 5002), 'pass');
+      t.equal(ask(5003).result, EditResult.LIMIT, 'no more than a packet may have');
+      t.not(out(CLIENT, 5003), 'pass');
+      t.equal(ask(5001, OTHER).result, EditResult.EXISTS, 'what is not made is not counted');
+      t.equal(ask(5009, OTHER).result, EditResult.DONE, 'another subscriber is not disturbed');
+      t.same(portsCounted(datapath), [1, 2]);
+      const refused = [...datapath.map(maps.subscribers).values()].map((each) => Number(each.refusedPorts));
+      t.same(refused.sort(), [0, 2]);
+
+      t.equal(keepEndpoint(datapath, version, asked.slot, 0), EditResult.DONE);
+      sweepFlows(datapath, version, SweepMode.ONE, asked.slot);
+      t.same(portsCounted(datapath), [1, 2], 'deleted it is one of those that packets make');
+      end([asked, ...datapath.flows(version).filter(({ original }) => original.startsWith('CLIENT 5001'))]);
+      sweepFlows(datapath, version, SweepMode.EXPIRED);
+      t.same(portsCounted(datapath), [1, 1], 'and gone with them');
+      t.equal(ask(5003).result, EditResult.DONE);
+      t.equal(ask(5004).result, EditResult.LIMIT);
+    });
+
+    await t.test(`${family}: a mapping of packets that is asked for later is counted once`, async (t) => {
+      datapath.configure(limited({ ports: 1 }));
+      t.equal(out(CLIENT, 5001), 'pass');
+      const { slot } = datapath.endpoints(version)[0]!;
+      t.equal(keepEndpoint(datapath, version, slot, 600), EditResult.DONE);
+      t.same(portsCounted(datapath), [1]);
+      end(datapath.flows(version));
+      t.same(portsCounted(datapath), [1], 'it is promised');
+      endFlow(datapath, version, slot);
+      sweepFlows(datapath, version, SweepMode.EXPIRED);
+      t.same(portsCounted(datapath), [0]);
+    });
 
     await t.test(`${family}: mappings that give way in a full table are no longer counted`, async (t) => {
       datapath.configure(limited({ ports: 100 }, { slots: 8 }));

@@ -119,8 +119,31 @@ test('other protocols, zones and marks stand where conntrack has them', async (t
       'src=192.0.2.9 dst=10.0.0.2 packets=0 bytes=0 mark=7 zone=5 use=1\n',
   );
   const saved = (await conntrack('-L -o save', product(pingFlow(), esp))).stdout.split('\n');
-  t.match(saved[0], / -n 198.51.100.1 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 77$/);
+  t.match(saved[0], / -n 198.51.100.1:78 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 77$/);
   t.equal(saved[1], '-A -t 7439 -u UNSET -m 7 -w 5 -s 10.0.0.2 -d 192.0.2.9 -r 192.0.2.9 -q 10.0.0.2 -p 50');
+});
+
+test('what is saved is loaded as it was: translated identifiers, verification tags', async (t) => {
+  const ping6: Flow = {
+    ...pingFlow(),
+    family: 'ipv6',
+    proto: 'icmpv6',
+    protonum: 58,
+    original: { src: 'fd00::2', dst: '2001:db8::9', type: 128, code: 0, id: 77, packets: 1, bytes: 84 },
+    reply: { src: '2001:db8::9', dst: '2001:db8::1', type: 129, code: 0, id: 78, packets: 0, bytes: 0 },
+  };
+  const sctp: Flow = { ...exampleFlow(), proto: 'sctp', protonum: 132, vtags: [7, 0xffff_fffe] };
+  const saved = (await conntrack('-L -o save', product(pingFlow(), ping6, sctp))).stdout;
+  t.match(saved, / -n \[2001:db8::1\]:78 -p icmpv6 /);
+  t.match(saved, / --state ESTABLISHED --orig-vtag 7 --reply-vtag 4294967294\n$/);
+
+  const loaded = product();
+  t.match(await conntrack('-R -', loaded, saved), { status: 0, stderr: '' });
+  t.match(loaded.table, [
+    { original: { sport: 77 }, reply: { dst: '198.51.100.1', sport: 78, dport: 78 } },
+    { original: { sport: 77 }, reply: { dst: '2001:db8::1', sport: 78, dport: 78 } },
+    { state: 'ESTABLISHED', vtags: [7, 0xffff_fffe], reply: { dst: '198.51.100.1', dport: 40_000 } },
+  ]);
 });
 
 test('XML has its frame only around flows, and the fields of ICMP', async (t) => {

@@ -11,7 +11,7 @@ import type { Network } from '../../src/network.js';
 import { Book } from '../../src/pcp/book.js';
 import { hexWords, listens } from '../../src/pcp/host-ports.js';
 import { Journal } from '../../src/pcp/journal.js';
-import type { Held, Inside, Mapper, Outside } from '../../src/pcp/mapper.js';
+import type { Held, Inside, Mapper, NotOpened, Outside } from '../../src/pcp/mapper.js';
 import { Neighbourhood } from '../../src/pcp/neighbourhood.js';
 import { isForwarded, snatOutside, sourceRule } from '../../src/pcp/outside.js';
 import { externalPorts } from '../../src/pcp/ports.js';
@@ -38,6 +38,8 @@ class FakeMapper implements Mapper {
   address: string | undefined = OUTSIDE;
   ranges: Outside['ranges'] = [];
   isFull = false;
+  isLimited = false;
+  isBusy = false;
   #gen = 0;
 
   constructor(readonly now: () => number) {}
@@ -48,17 +50,16 @@ class FakeMapper implements Mapper {
 
   outside({ address }: Inside): Outside | undefined {
     const text = address.family === 'ipv6' ? '2001:db8:1::1' : this.address;
-    return text === undefined
-      ? undefined
-      : { address: parseAddress(text), ranges: this.ranges, isPool: false };
+    return text === undefined ? undefined : { address: parseAddress(text), ranges: this.ranges };
   }
 
   find(inside: Inside): Held | undefined {
     return this.held.get(name(inside));
   }
 
-  open(inside: Inside, { address }: Outside, port: number, seconds: number): Held | 'taken' | 'full' {
+  open(inside: Inside, { address }: Outside, port: number, seconds: number): Held | NotOpened {
     if (this.isFull) return 'full';
+    if (this.isLimited) return 'limit';
     const isTaken = [...this.held.values()].some((each) => each.external.port === port);
     if (isTaken || this.taken.has(port)) return 'taken';
     const held = { slot: 1, gen: ++this.#gen, external: { address, port } };
@@ -66,19 +67,24 @@ class FakeMapper implements Mapper {
     return held;
   }
 
-  keep(inside: Inside, { gen }: Held, seconds: number): boolean {
+  keep(inside: Inside, { gen }: Held, seconds: number): 'kept' | 'gone' | 'busy' {
+    if (this.isBusy) return 'busy';
     const known = this.held.get(name(inside));
-    if (known?.gen !== gen) return false;
+    if (known?.gen !== gen) return 'gone';
     known.until = this.now() + seconds * 1000;
+    return 'kept';
+  }
+
+  release(inside: Inside): boolean {
+    if (this.isBusy) return false;
+    this.held.delete(name(inside));
     return true;
   }
 
-  release(inside: Inside): void {
-    this.held.delete(name(inside));
-  }
-
-  isHeld(inside: Inside, { gen }: Held): boolean {
-    return this.held.get(name(inside))?.gen === gen;
+  look(inside: Inside, { gen }: Held, seconds: number): 'held' | 'changed' | 'gone' {
+    const known = this.held.get(name(inside));
+    if (known?.gen !== gen) return 'gone';
+    return known.until === this.now() + seconds * 1000 ? 'held' : 'changed';
   }
 }
 
@@ -198,6 +204,14 @@ test('PCP: MAP gives what is suggested, or something else, or refuses', async (t
   mapper.isFull = true;
   t.match(map({ port: 6000 }), { result: 8, lifetime: SHORT });
   mapper.isFull = false;
+  mapper.isLimited = true;
+  t.match(map({ port: 6000 }), { result: 10, lifetime: SHORT }, "the subscriber's limit of ports");
+  mapper.isLimited = false;
+  mapper.ranges = [{ min: 20_000, max: 20_999 }];
+  t.match(strict({ port: 6000, externalPort: 45_100 }), { result: 11 }, 'not of the outside interface');
+  const within = map({ port: 6001, externalPort: 45_101 }).externalPort!;
+  t.ok(within >= 20_000 && within <= 20_999, 'another one of its own');
+  mapper.ranges = [];
   mapper.address = undefined;
   t.match(map({ port: 6000 }), { result: 7, lifetime: SHORT }, 'no address outside');
   const six = ask(mapRequest('fd00:10::2', { port: 4000 }), 'fd00:10::2');
@@ -316,6 +330,96 @@ test('PCP: what could not be written whole does not spoil what is written next',
   t.match(new Journal(path, 'boot').read().mappings, [{ inside: { port: 1 } }]);
 });
 
+/** Makes every write to the journal fail, as a full disk does; returns what ends that. */
+function spoil(path: string): () => void {
+  renameSync(path, `${path}.away`);
+  mkdirSync(path);
+  return () => {
+    rmdirSync(path);
+    renameSync(`${path}.away`, path);
+  };
+}
+
+test('PCP: what can not be remembered is not promised', async (t) => {
+  const { map, mapper, book, path, clock, open, lost } = place(t);
+  t.match(map({ port: 1, lifetime: 600 }), { result: 0 });
+  const { until } = [...mapper.held.values()][0]!;
+  clock.ms += 100_000;
+  const mend = spoil(path);
+  t.match(map({ port: 2 }), { result: 8, lifetime: SHORT }, 'NO_RESOURCES');
+  t.same([...mapper.held.keys()], [`${CLIENT} 17 1`], 'it is undone');
+  t.equal(book.size, 1);
+  t.match(map({ port: 1, lifetime: 900 }), { result: 8 }, 'a renewal');
+  t.equal([...mapper.held.values()][0]!.until, until, 'leaves it as it was');
+  t.match(map({ port: 1, lifetime: 0 }), { result: 8 }, 'a deletion as well');
+  t.equal(mapper.held.size, 1);
+  mend();
+  t.match(map({ port: 2 }), { result: 0 });
+  t.match(map({ port: 1, lifetime: 0 }), { result: 0 });
+  t.equal(open().size, 1, 'and a restart knows what there is');
+  t.same(lost, []);
+
+  const mendAgain = spoil(path);
+  clock.ms += 10 ** 8;
+  book.expire(mapper);
+  t.equal(book.size + mapper.held.size, 0, 'what is over ends all the same');
+  mendAgain();
+  book.expire(mapper);
+  t.same(new Journal(path, 'boot').read().mappings, [], 'and is written down later');
+});
+
+test('PCP: a mapping that is busy is not lost', async (t) => {
+  const { map, mapper, book, clock, lost } = place(t);
+  map({ port: 4000, lifetime: 600 });
+  clock.ms += 10_000;
+  mapper.isBusy = true;
+  t.match(map({ port: 4000 }), { result: 8, lifetime: SHORT, epoch: 10 });
+  t.match(map({ port: 4000, lifetime: 0 }), { result: 8 });
+  book.check(mapper);
+  t.same(lost, []);
+  mapper.isBusy = false;
+  t.match(map({ port: 4000, lifetime: 300 }), { result: 0, externalPort: 4000, epoch: 10 });
+  t.match(map({ port: 4000, lifetime: 0 }), { result: 0 });
+  t.equal(mapper.held.size + book.size, 0);
+});
+
+test('PCP: what packets have made of a deadline is put right', async (t) => {
+  const { map, mapper, book, lost } = place(t);
+  map({ port: 1, lifetime: 600 });
+  const [held] = mapper.held.values();
+  const { until } = held!;
+  held!.until -= 300_000;
+  mapper.isBusy = true;
+  book.check(mapper);
+  mapper.isBusy = false;
+  t.not(held!.until, until, 'not while it is busy');
+  book.check(mapper);
+  t.equal(held!.until, until);
+  t.same(lost, []);
+});
+
+test('PCP: another outside address begins the epoch anew (RFC 6887 section 8.5)', async (t) => {
+  const { map, ask, mapper, book, clock, lost } = place(t);
+  map({ port: 1 });
+  map({ port: 2 });
+  clock.ms += 10_000;
+  mapper.address = undefined;
+  book.check(mapper);
+  t.match(ask(header(0, CLIENT)), { epoch: 10 }, 'none for a moment is no other');
+  mapper.address = '198.51.100.9';
+  const moved = map({ port: 2 });
+  t.match(moved, { result: 0, epoch: 0, external: address16('198.51.100.9') }, 'who renews gets it');
+  t.equal(lost.length, 1);
+  clock.ms += 5000;
+  book.check(mapper);
+  t.match(ask(header(0, CLIENT)), { epoch: 0 });
+  t.equal(lost.length, 2);
+  t.same([...mapper.held.keys()], [`${CLIENT} 17 2`], 'what was at the other one is let go');
+  clock.ms += 5000;
+  book.check(mapper);
+  t.match(ask(header(0, CLIENT)), { epoch: 5 }, 'once');
+});
+
 test('PCP: a source is believed on the interface whose network it is in', async (t) => {
   const links = [
     { name: 'lan0', ifindex: 2 },
@@ -398,16 +502,21 @@ test('NAT-PMP: the same mappings, by version 0', async (t) => {
 
 test('PCP: external ports in the order in which they are tried', async (t) => {
   const inside = { address: parseAddress(CLIENT), protocol: 17, port: 4001 };
-  const outside = { address: parseAddress(OUTSIDE), ranges: [{ min: 20_000, max: 20_009 }], isPool: false };
+  const outside = { address: parseAddress(OUTSIDE), ranges: [{ min: 20_000, max: 20_009 }] };
   const allowed = [{ min: 1024, max: 65_535 }];
-  const ports = [...externalPorts(inside, outside, { port: 30_000, isStrict: false, allowed })];
-  t.equal(ports[0], 30_000, 'what is asked for, outside the range as well');
-  t.ok(ports.slice(1).every((port) => port >= 20_000 && port <= 20_009));
+  const ports = [...externalPorts(inside, outside, { port: 20_004, isStrict: false, allowed })];
+  t.equal(ports[0], 20_004, 'what is asked for');
+  t.ok(ports.every((port) => port >= 20_000 && port <= 20_009));
   t.ok(ports.slice(1, 50).every((port) => port % 2 === 1));
-  t.equal(new Set(ports).size, 11, 'every port of the range comes');
-  const pool = { ...outside, isPool: true };
-  t.not([...externalPorts(inside, pool, { port: 30_000, isStrict: false, allowed })][0], 30_000);
-  t.same([...externalPorts(inside, pool, { port: 30_000, isStrict: true, allowed })], []);
+  t.equal(new Set(ports).size, 10, 'every port of the range comes');
+  const named = (port: number, isStrict: boolean, at: Outside = outside) => [
+    ...externalPorts(inside, at, { port, isStrict, allowed }),
+  ];
+  t.notOk(named(30_000, false).includes(30_000), 'none that the interface or pool does not have');
+  t.same(named(30_000, true), [], 'PREFER_FAILURE: rather nothing');
+  const anywhere = { ...outside, ranges: [] };
+  t.equal(named(30_000, false, anywhere)[0], 30_000, 'where nothing is said any');
+  t.same(named(80, true, anywhere), [], 'that clients may ask for');
 });
 
 test('PCP: the outside address is the one that the datapath gives', async (t) => {
