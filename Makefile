@@ -39,7 +39,7 @@ check: setup build ## types, lint, format, shell scripts, generated layouts, the
 	$(Q)node scripts/run-tests.mjs check loader unit
 
 test: setup build ## every test; needs root
-	$(Q)node scripts/run-tests.mjs loader unit prog e2e
+	$(Q)node scripts/run-tests.mjs loader unit prog e2e redirect xdp
 
 # N, SEED, FAMILY (4 or 6) and KIND (tcp, udp, icmp …) as one likes.
 fuzz-diff: setup build ## random sequences against Netfilter: N=100000 SEED=1 FAMILY=4; needs root

@@ -16,13 +16,25 @@ import { readTap } from './tap.mjs';
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 
-/** End-to-end files run one at a time: they measure time-outs and fill both processors by themselves. */
+/** Of the end-to-end files those about what happens to packets: they also run in the modes that forward past the stack. */
+const IN_EVERY_MODE = [
+  ...['masquerade', 'forward', 'icmp-error', 'fragment', 'once', 'mss', 'checksum', 'nat-rules', 'no-leak', 'clash'],
+  ...['exhaustion', 'throughput'],
+];
+/** What XDP mode refuses by name. */
+const NOT_AT_XDP = ['full-cone', 'zones'];
+const inMode = (names) => names.map((name) => `dist/test/e2e/${name}.test.js`);
+
+/** End-to-end files run one at a time: they measure time-outs and fill both processors by themselves. Those of the modes
+ * measure none, and load many programs. */
 const SUITES = {
   check: { files: ['scripts/check.mjs'], jobs: 1, timeout: 300 },
   loader: { folder: 'loader/dist/test', jobs: 1, timeout: 300 },
   unit: { folder: 'dist/test/unit', jobs: 2, timeout: 120 },
   prog: { folder: 'dist/test/prog', jobs: 1, timeout: 300 },
   e2e: { folder: 'dist/test/e2e', jobs: 1, timeout: 300 },
+  redirect: { files: inMode([...IN_EVERY_MODE, ...NOT_AT_XDP]), jobs: 2, timeout: 300, mode: 'redirect' },
+  xdp: { files: inMode(IN_EVERY_MODE), jobs: 2, timeout: 600, mode: 'xdp' },
   // behind the others, whose results it reads
   compliance: { files: ['scripts/compliance-passed.mjs'], jobs: 1, timeout: 60 },
 };
@@ -72,7 +84,8 @@ function selection(names) {
 }
 
 function planned(name, suite) {
-  return { name, jobs: suite.jobs, timeout: suite.timeout, files: suite.files ?? testFiles(suite.folder) };
+  const { jobs, timeout, mode } = suite;
+  return { name, jobs, timeout, mode, files: suite.files ?? testFiles(suite.folder) };
 }
 
 function fail(message) {
@@ -90,11 +103,11 @@ function signalGroup(pid, signal) {
   }
 }
 
-/** Runs one file to its end or its time limit. */
-function runFile(file, timeoutSeconds) {
+/** Runs one file to its end or its time limit; `mode`: with CTNAT_MODE, as test/helpers/ctnat.ts has it. */
+function runFile(file, timeoutSeconds, mode) {
   const started = performance.now();
   // tap's own limit for a whole file would come first; this one knows how slow the machine is
-  const env = { ...process.env, TAP_TIMEOUT: '0' };
+  const env = { ...process.env, TAP_TIMEOUT: '0', ...(mode && { CTNAT_MODE: mode }) };
   const child = spawn(process.execPath, [file], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   const out = [];
   const err = [];
@@ -178,7 +191,7 @@ function faults(result, tap, timeoutSeconds) {
   return found;
 }
 
-function report(file, result, timeoutSeconds) {
+function report(file, result, timeoutSeconds, mode) {
   const tap = readTap(result.stdout);
   const wrong = faults(result, tap, timeoutSeconds);
   const failed = tap.failed + wrong.length;
@@ -186,10 +199,11 @@ function report(file, result, timeoutSeconds) {
   total.failed += failed;
   total.skipped.push(...tap.skipped.map((name) => `${relative('.', file)}: ${name}`));
 
-  const log = join(RESULTS, `${file.replaceAll('/', '_')}.tap`);
+  // results of another mode are not those that scripts/compliance-passed.mjs reads
+  const log = join(RESULTS, `${mode ? `${mode}_` : ''}${file.replaceAll('/', '_')}.tap`);
   writeFileSync(log, `${result.stdout}\n# stderr\n${result.stderr.replace(/^/gm, '# ')}`);
   const counts = `${tap.passed} passed, ${failed} failed${tap.skipped.length ? `, ${tap.skipped.length} skipped` : ''}`;
-  const name = file.replace(/dist\/test\//, '').replace(/\.js$/, '');
+  const name = `${mode ? `${mode} ` : ''}${file.replace(/dist\/test\//, '').replace(/\.js$/, '')}`;
   console.log(`${failed ? 'FAIL' : 'ok  '} ${name}: ${counts} (${result.seconds.toFixed(1)} s)`);
   if (!failed) {
     if (options.verbose) console.log(result.stdout);
@@ -215,7 +229,7 @@ async function runSuite(suite) {
   const queue = [...files];
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined && !interrupted; file = queue.shift()) {
-      report(file, await runFile(file, timeout), timeout);
+      report(file, await runFile(file, timeout, suite.mode), timeout, suite.mode);
     }
   };
   await Promise.all(Array.from({ length: Number(options.jobs ?? suite.jobs) }, worker));

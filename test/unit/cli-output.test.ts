@@ -188,19 +188,24 @@ test('help loads nothing native and no parser', async (t) => {
 });
 
 test('help and an empty listing take little more than node itself', async (t) => {
-  const best = (args: string[]) =>
-    Math.min(
-      ...Array.from({ length: 5 }, () => {
-        const start = process.hrtime.bigint();
-        spawnSync(process.execPath, args);
-        return Number(process.hrtime.bigint() - start) / 1e6;
-      }),
-    );
-  const bare = best(['-e', '0']);
-  const help = best([MAIN, '--help']) - bare;
-  const list = best([LISTING, '0']) - bare;
+  const commands = [
+    ['-e', '0'],
+    [MAIN, '--help'],
+    [LISTING, '0'],
+  ];
+  const best = commands.map(() => Number.POSITIVE_INFINITY);
+  const more = (i: number): number => best[i]! - best[0]!;
+  const isFast = (): boolean => [1, 2].every((i) => more(i) < 90 * SLOW + best[0]!);
+  // in turns, and for longer where something else has the processors
+  for (let round = 0; round < 5 || (round < 25 && !isFast()); round++)
+    for (const [i, args] of commands.entries()) {
+      const start = process.hrtime.bigint();
+      spawnSync(process.execPath, args);
+      best[i] = Math.min(best[i]!, Number(process.hrtime.bigint() - start) / 1e6);
+    }
 
-  t.comment(`node ${bare.toFixed()} ms, help +${help.toFixed()} ms, empty list +${list.toFixed()} ms`);
-  t.ok(help < 90 * SLOW + bare, `help +${help} ms`);
-  t.ok(list < 90 * SLOW + bare, `empty list +${list} ms`);
+  t.comment(
+    `node ${best[0]!.toFixed()} ms, help +${more(1).toFixed()} ms, empty list +${more(2).toFixed()} ms`,
+  );
+  t.ok(isFast());
 });
