@@ -158,7 +158,7 @@ async function main(): Promise<void> {
       printPackets(`IPv${family}, flavour ${flavour}`, rows, sizes);
     }
     if (wants('memory')) printMemory(flavour);
-    if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour));
+    if (wants('new')) printNewFlows(flavour, measureNewFlows(network, flavour, options.before));
     if (wants('cli')) await printCli(network);
     console.log(`\n## What is aimed at\n\n${targetTable(TARGETS, figures)}`);
   } finally {
