@@ -4,6 +4,7 @@
  * they hold the flow, so that none is deleted that a packet has prolonged meanwhile. The counts are exact.
  */
 import { type BpfProgram, SyscallError } from 'libbpf-ts';
+import { inBackground } from './background.js';
 import type { Datapath } from './datapath.js';
 import {
   Counter,
@@ -18,8 +19,11 @@ import { sweepSubscribers } from './subscribers.js';
 
 const FAMILIES = [4, 6] as const;
 
-/** Runs in one system call: some milliseconds, after which signals and the event loop get their turn. */
-const RUNS_PER_CALL = 2048;
+/**
+ * Runs in one system call, of 256 slots each at most: some milliseconds of a processor, after which signals and the event
+ * loop get their turn. In the background of a busy machine that is up to a quarter of a second.
+ */
+const RUNS_PER_CALL = 128;
 
 /** Tries to take a flow that another CPU holds for an instant. */
 const TRIES_FOR_ONE = 5;
@@ -94,7 +98,8 @@ export class Sweeper {
     for (let cursor = 0; cursor < limit; ) {
       const before = this.#torndown(mode);
       try {
-        const next = runOnce(program, encode({ mode, family, cursor, limit }), runs);
+        const request = encode({ mode, family, cursor, limit });
+        const next = inBackground(() => runOnce(program, request, runs));
         swept.looked += next.looked;
         swept.live += next.live;
         swept.deleted += next.deleted;

@@ -2,11 +2,14 @@
 // What a table of a million flows costs while nothing happens to it, and what a sweep of it costs the packets.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { measureCommand } from './cli-cost.js';
 import type { Track } from './forwarding.js';
 import { summarize } from './statistics.js';
 
-const PACKETS = 300_000;
+const PACKETS = 2_000_000;
+const SWEEPS = fileURLToPath(new URL('sweeps.js', import.meta.url));
+const LOOP = 'require("node:os").setPriority(19); console.log("looping"); for (;;);';
 const AGENT_SETTLES_MS = 5000;
 const AGENT_IDLES_MS = 30_000;
 /** Of /proc/PID/stat, counted behind the command's name; USER_HZ. */
@@ -15,8 +18,10 @@ const [USER_TICKS, SYSTEM_TICKS, TICKS_A_SECOND] = [11, 12, 100];
 export interface FullCosts {
   /** Seconds of `ctnat gc`, its start included. */
   sweepSeconds: number;
-  /** Share of the packets that did not come through while one sweep followed the other. */
+  /** Share of the packets that did not come through while one sweep followed the other, in one process. */
   sweepLoss: number;
+  /** The same beside a loop at the same priority that does nothing: what another busy processor takes by itself. */
+  loopLoss: number;
   /** Of one CPU. */
   agentCpu: number;
   agentMb: number;
@@ -27,18 +32,24 @@ export async function measureFullCosts({ lane }: Track, flows: number, rounds: n
   const gc = lane.ctnat.argv(['gc']);
   const seconds: number[] = [];
   for (let i = 0; i < rounds; i++) seconds.push((await measureCommand(gc)).seconds);
-  const [alone, beside]: [number[], number[]] = [[], []];
+  const rates = { alone: [] as number[], sweeps: [] as number[], loop: [] as number[] };
   const read = async (into: number[]): Promise<void> => {
     const { delivered, seconds } = await lane.run({ flows: Math.min(1000, flows), packets: PACKETS });
     into.push(delivered / seconds);
   };
+  const readBeside = async (into: number[], argv: string[]): Promise<void> => {
+    const other = lane.router.start(argv);
+    await other.printed(/\n/);
+    await read(into);
+    await other.stop();
+  };
   for (let i = 0; i < rounds; i++) {
-    await read(alone);
-    const sweeps = lane.router.start(['sh', '-c', 'while "$@"; do :; done', 'sh', ...gc]);
-    await sweeps.printed(/flows4/);
-    await read(beside);
-    await sweeps.stop();
+    await read(rates.alone);
+    await readBeside(rates.sweeps, [process.execPath, SWEEPS, lane.ctnat.pinPath]);
+    await readBeside(rates.loop, [process.execPath, '-e', LOOP]);
   }
+  const loss = (beside: readonly number[]): number =>
+    1 - summarize(beside).median / summarize(rates.alone).median;
   const agent = lane.router.start(lane.ctnat.argv(['run']));
   await sleep(AGENT_SETTLES_MS);
   const before = cpuSeconds(agent.pid);
@@ -49,7 +60,8 @@ export async function measureFullCosts({ lane }: Track, flows: number, rounds: n
   await agent.stop();
   return {
     sweepSeconds: summarize(seconds).median,
-    sweepLoss: 1 - summarize(beside).median / summarize(alone).median,
+    sweepLoss: loss(rates.sweeps),
+    loopLoss: loss(rates.loop),
     agentCpu,
     agentMb: Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024,
   };

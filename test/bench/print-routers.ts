@@ -2,6 +2,7 @@
 // The tables about whole routers. What is printed goes into the run's figures as well, by which ratios are made.
 import { FULL, flowsName, listingName, rateName, talkName } from './aims.js';
 import { type ForwardingRow, LOADS, type LoadName } from './forwarding.js';
+import type { FullCosts } from './full-costs.js';
 import { FLOW_COUNTS, type ManyFlowsRow } from './many-flows.js';
 import { digits, percent, table } from './markdown.js';
 import { plot } from './plot.js';
@@ -91,6 +92,15 @@ export function printManyFlows(rows: readonly ManyFlowsRow[], rounds: number, fi
       ['', 'seconds'],
       listed.map(({ name, listing }) => [name, spread(listing!)]),
     ),
+  );
+  for (const { name, full } of rows) if (full) printFull(name, most, full);
+}
+
+/** Packets beside sweeps, and beside a loop that does nothing: the difference is the sweeps' own. */
+function printFull(name: string, flows: string, { sweepLoss, loopLoss }: FullCosts): void {
+  console.log(
+    `\n${name}, fewer packets while ${flows} flows are swept without a pause: ${percent(sweepLoss)}; while ` +
+      `a loop that does nothing keeps as much of the other processor busy: ${percent(loopLoss)}.`,
   );
 }
 
