@@ -15,6 +15,7 @@
 
 #include "conntrack.h"
 #include "fast_packet.h"
+#include "hint.h"
 #include "redirect.h"
 #include "rewrite_direct.h"
 #include "translate.h"
@@ -106,13 +107,6 @@ inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packe
 	return header >= 8 && header <= left;
 }
 
-/* Written in large pieces: the hash is fed from the very bytes, and small stores would have to be finished
- * first. */
-union fast_key {
-	union tuple_key tuple;
-	__u64 words[5];
-};
-
 /* The packet's key, as tuple_key() makes it, without a branch; returns 1 if the source is endpoint 1. */
 inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 zone, const bool v6)
 {
@@ -182,21 +176,22 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 	__u32 tag = at == HOOK_EGRESS || upper ? skb->tc_index : 0, now = clock_now(), slot, which, timeout;
 	struct fast_packet p;
 	union fast_key key;
-	struct tuple_ref *ref;
+	struct fast_match m;
+	enum fast_found found;
 	struct rewrite_side change;
 	const struct way *way = NULL;
 	struct fast_leaving to;
 	struct flow *f;
-	__u64 high, turned, dir, form, seen;
+	__u64 high, dir, seen;
 	bool due = false;
 	__u16 gen, gains;
 
 	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p, v6))
 		return FAST_NOT;
 	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)), v6);
-	ref = tuple_find(&key.tuple, v6);
-	if (!ref) {
-		if (upper || tag || !settings_are_plain(s))
+	found = fast_find(&m, s, &key, &p, high, now, v6);
+	if (unlikely(found != FAST_FOUND)) {
+		if (found == FAST_UNSURE || upper || tag || !settings_are_plain(s))
 			return FAST_NOT;
 		if (at == HOOK_INGRESS && fast_is_deferred(skb, &p, s, v6))
 			return verdict_pass(skb, at, REASON_DEFERRED);
@@ -206,20 +201,15 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		}
 		return FAST_NOT;
 	}
-	slot = ref->slot;
-	gen = ref->gen;
-	form = ref->form;
-	f = flow_at(slot, v6);
-	if (!f || !flow_is_live(f, gen, now))
-		return FAST_NOT;
-	/* form_dir() and form_stage() without a branch; there is no FORM_MIDDLE without TAG_MIDDLE */
-	turned = (high ^ form) & 1;
-	dir = (turned ^ (form >> 1 & 1) ^ 1) & 1;
+	f = m.flow;
+	slot = m.slot;
+	gen = m.gen;
+	dir = m.dir & 1;
 	seen = tag_matches(tag, slot);
 	/* before all: its source is to be judged, also when to the flow as it is the packet is done */
 	if (at == HOOK_EGRESS && dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS)
 		return FAST_NOT;
-	if (turned & ~(form >> 1 & form >> 2)) { /* STAGE_DONE */
+	if (m.turned & ~m.plain & 1) { /* STAGE_DONE */
 		if (!seen)
 			return FAST_NOT;
 		goto done;
@@ -249,8 +239,8 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 			goto drop;
 		return redirect_send(skb, f, dir, way);
 	}
-	if ((form & (FORM_ORIGINAL | FORM_REPLY)) == (FORM_ORIGINAL | FORM_REPLY))
-		goto done; /* not translated, as the key says already */
+	if (m.plain & 1)
+		goto done; /* not translated */
 	fast_change(&change, &p, f, dir ^ 1, at, v6);
 	barrier_compiler();
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */

@@ -11,6 +11,7 @@
 enum {
 	FLOWS_DEFAULT = 262144,
 	FLOWS6_DEFAULT = 65536,
+	HINT_ROWS_DEFAULT = (FLOWS_DEFAULT + FLOWS6_DEFAULT) / 16 * 7,
 	FRAGMENTS_MAX = 8192,
 	IFACES_MAX = 1024,
 	EXEMPT_MAX = 1024,
@@ -48,6 +49,15 @@ struct {
 	__type(key, struct tuple6_key);
 	__type(value, struct tuple_ref);
 } tuples6 SEC(".maps");
+
+/* Where the flow of a key probably is, by the key's hash (bpf/hint.h). For both families; the loader sizes
+ * it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HINT_ROWS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct hint_row);
+} hints SEC(".maps");
 
 struct fragment4_key {
 	__be32 saddr;

@@ -17,8 +17,8 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 9, /* of the pinned maps: userspace refuses to read another one */
-	TICK_SHIFT = 24,    /* nanoseconds >> TICK_SHIFT are ticks */
+	LAYOUT_VERSION = 10, /* of the pinned maps: userspace refuses to read another one */
+	TICK_SHIFT = 24,     /* nanoseconds >> TICK_SHIFT are ticks */
 };
 
 enum ct_dir {
@@ -213,6 +213,13 @@ struct tuple_ref {
 	__u16 gen; /* differs from the slot's: the flow is gone and the slot another one's */
 	__u8 form;
 	__u8 pad;
+};
+
+enum { HINTS_IN_ROW = 4 };
+
+/* Value of the map of hints: each names one of a flow's tuples (bpf/hint.h). */
+struct hint_row {
+	__u32 hints[HINTS_IN_ROW];
 };
 
 /* What TCP's window tracking knows of one sender (RFC 9293 section 3.3.1, names after Netfilter's). */
@@ -702,7 +709,8 @@ struct settings {
 	__u8 tcp_max_retrans;
 	__u8 track_bank; /* which entry of track_rules holds */
 	__u8 pad[2];
-	__u32 zero; /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */
+	__u32 zero;	 /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */
+	__u32 hint_rows; /* entries of hints */
 };
 
 /* What the sweep program does to the flows that it meets. */

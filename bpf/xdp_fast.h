@@ -130,9 +130,10 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	const struct way *way;
 	struct fast_leaving to;
 	union fast_key key;
-	struct tuple_ref *ref;
+	struct fast_match m;
+	enum fast_found found;
 	struct flow *f;
-	__u64 high, turned, dir, form;
+	__u64 high, dir;
 	__u16 gen, gains;
 
 	if (!s || !fast_parse(skb, ETH_HLEN, &p, v6))
@@ -142,20 +143,18 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	if (!xdp_fast_may_send(skb, &p, v6))
 		return XDP_PASS;
 	high = fast_key(&key, &p, 0, v6);
-	ref = tuple_find(&key.tuple, v6);
-	if (!ref)
+	found = fast_find(&m, s, &key, &p, high, now, v6);
+	if (found == FAST_NOBODY)
 		return xdp_fast_new(skb, in, &p, s, now, v6);
-	slot = ref->slot;
-	gen = ref->gen;
-	form = ref->form;
-	f = flow_at(slot, v6);
-	if (!f || !flow_is_live(f, gen, now))
+	if (found != FAST_FOUND)
 		return FAST_NOT;
-	turned = (high ^ form) & 1;
-	dir = (turned ^ (form >> 1 & 1) ^ 1) & 1;
+	f = m.flow;
+	slot = m.slot;
+	gen = m.gen;
+	dir = m.dir & 1;
 	/* its source is to be judged, it looks like a packet that was translated, or it keeps an endpoint
 	 * open: TC knows */
-	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || (turned & ~(form >> 1 & form >> 2)) ||
+	if ((dir == CT_DIR_ORIGINAL && f->flags & FLOW_AT_INGRESS) || (m.turned & ~m.plain & 1) ||
 	    f->flags & FLOW_HAS_ENDPOINT)
 		return XDP_PASS;
 	if (!fast_leaves(&to, f, gen, dir, v6))

@@ -21,7 +21,7 @@ import type { FlavourName } from './flavours.js';
 import { Call, maps } from './generated/layouts.gen.js';
 import { Ledger } from './ledger.js';
 import { PROGRAM_NAMES } from './program-names.js';
-import { initialSettings } from './settings.js';
+import { hintRows, initialSettings } from './settings.js';
 import { emptyState, type RefusedFlavour } from './state.js';
 
 export interface LoadOptions {
@@ -94,6 +94,7 @@ const KEYS_PER_FLOW = 2;
 
 function size(object: BpfObject, { flows4, flows6 }: LoadOptions): void {
   const isMapped = feature('mmap').available;
+  object.map('hints').setMaxEntries(hintRows(flows4, flows6));
   for (const [name, flows] of [
     ['4', flows4],
     ['6', flows6],

@@ -606,7 +606,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 9,
+  LAYOUT_VERSION: 10,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
 } as const;
@@ -2009,6 +2009,40 @@ export const handCodec: Codec<Hand> = {
   },
 };
 
+/** Value of the map of hints: each names one of a flow's tuples (bpf/hint.h). (C: struct hint_row, 16 bytes) */
+export interface HintRow {
+  /** C: hints: u32[4] at 0. */
+  hints: number[];
+}
+
+/** Where the fields of struct hint_row are, for code that reads bytes in place. */
+export const HINT_ROW = {
+  size: 16,
+  offset: {
+    hints: 0,
+  },
+} as const;
+
+export const hintRowLayout: StructShape = {
+  name: 'hint_row',
+  size: 16,
+  fields: [
+    { name: 'hints', offset: 0, type: 'u32[4]' },
+  ],
+};
+
+export const hintRowCodec: Codec<HintRow> = {
+  size: 16,
+  read: (view, o) => ({
+    hints: [view.getUint32(o, LE), view.getUint32(o + 4, LE), view.getUint32(o + 8, LE), view.getUint32(o + 12, LE)],
+  }),
+  write(view, o, value) {
+    fixed(value.hints, 4, 'hint_row.hints').forEach((item, i) => {
+      view.setUint32(o + i * 4, whole(item, 0, 4294967295, 'hint_row.hints'), LE);
+    });
+  },
+};
+
 /** One attached interface; key: its ifindex. (C: struct iface, 80 bytes) */
 export interface Iface {
   /** enum iface_flags (C: flags: u32 at 0) */
@@ -2742,7 +2776,7 @@ export const sctpTrackCodec: Codec<SctpTrack> = {
   },
 };
 
-/** The one entry of the settings map. (C: struct settings, 196 bytes) */
+/** The one entry of the settings map. (C: struct settings, 200 bytes) */
 export interface Settings {
   /** LAYOUT_VERSION (C: layout: u32 at 0) */
   layout: number;
@@ -2766,11 +2800,13 @@ export interface Settings {
   trackBank: number;
   /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 192) */
   zero: number;
+  /** entries of hints (C: hint_rows: u32 at 196) */
+  hintRows: number;
 }
 
 /** Where the fields of struct settings are, for code that reads bytes in place. */
 export const SETTINGS = {
-  size: 196,
+  size: 200,
   offset: {
     layout: 0,
     flags: 4,
@@ -2783,12 +2819,13 @@ export const SETTINGS = {
     tcpMaxRetrans: 188,
     trackBank: 189,
     zero: 192,
+    hintRows: 196,
   },
 } as const;
 
 export const settingsLayout: StructShape = {
   name: 'settings',
-  size: 196,
+  size: 200,
   fields: [
     { name: 'layout', offset: 0, type: 'u32' },
     { name: 'flags', offset: 4, type: 'u32' },
@@ -2801,11 +2838,12 @@ export const settingsLayout: StructShape = {
     { name: 'tcp_max_retrans', offset: 188, type: 'u8' },
     { name: 'track_bank', offset: 189, type: 'u8' },
     { name: 'zero', offset: 192, type: 'u32' },
+    { name: 'hint_rows', offset: 196, type: 'u32' },
   ],
 };
 
 export const settingsCodec: Codec<Settings> = {
-  size: 196,
+  size: 200,
   read: (view, o) => ({
     layout: view.getUint32(o, LE),
     flags: view.getUint32(o + 4, LE),
@@ -2818,6 +2856,7 @@ export const settingsCodec: Codec<Settings> = {
     tcpMaxRetrans: view.getUint8(o + 188),
     trackBank: view.getUint8(o + 189),
     zero: view.getUint32(o + 192, LE),
+    hintRows: view.getUint32(o + 196, LE),
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.layout, 0, 4294967295, 'settings.layout'), LE);
@@ -2835,6 +2874,7 @@ export const settingsCodec: Codec<Settings> = {
     view.setUint8(o + 188, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
     view.setUint8(o + 189, whole(value.trackBank, 0, 255, 'settings.track_bank'));
     view.setUint32(o + 192, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
+    view.setUint32(o + 196, whole(value.hintRows, 0, 4294967295, 'settings.hint_rows'), LE);
     zero(view, o + 190, 2);
   },
 };
@@ -3882,6 +3922,7 @@ export const layouts = {
   fragment4_key: fragment4KeyLayout,
   fragment6_key: fragment6KeyLayout,
   hand: handLayout,
+  hint_row: hintRowLayout,
   iface: ifaceLayout,
   label_key: labelKeyLayout,
   label_set: labelSetLayout,
@@ -3958,6 +3999,13 @@ export const maps: {
   readonly fragments6: MapLayout<Fragment6Key, Fragment>;
   /** C: hands: percpu_array, u32 → struct hand. */
   readonly hands: MapLayout<number, Hand>;
+  /**
+   * Where the flow of a key probably is, by the key's hash (bpf/hint.h). For both families; the loader sizes
+   * it.
+   *
+   * C: hints: array, u32 → struct hint_row.
+   */
+  readonly hints: MapLayout<number, HintRow>;
   /** C: ifaces: hash, u32 → struct iface. */
   readonly ifaces: MapLayout<number, Iface>;
   /**
@@ -4148,6 +4196,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: handCodec,
+  },
+  hints: {
+    name: 'hints',
+    type: 'array',
+    maxEntries: 143360,
+    flags: 0,
+    key: u32Codec,
+    value: hintRowCodec,
   },
   ifaces: {
     name: 'ifaces',

@@ -74,7 +74,7 @@ function printMemory(flavour: string): void {
   console.log(`\n## Kernel memory a flow, of ${MEMORY_FLOWS.toLocaleString('en')}\n`);
   console.log(
     table(
-      ['bytes', 'slot, both directions', 'keys', 'together'],
+      ['bytes', 'slot, both directions', 'keys', 'hints', 'together'],
       rows.map(({ name, ...bytes }) => [name, ...Object.values(bytes).map((value) => value.toFixed(2))]),
     ),
   );

@@ -11,6 +11,7 @@ export interface MemoryRow {
   /** Bytes. */
   slot: number;
   keys: number;
+  hints: number;
   total: number;
 }
 
@@ -28,7 +29,8 @@ export function measureMemory(flavour: string, flows: number): MemoryRow[] {
       Object.entries(KEYS).map(([kind, count]) => {
         const slot = bytesPerEntry(object, `flows${family}`);
         const keys = count * bytesPerEntry(object, `tuples${family}`);
-        return { name: `IPv${family} flow, ${kind}`, slot, keys, total: slot + keys };
+        const hints = object.map('hints').map.memoryBytes() / flows / 2;
+        return { name: `IPv${family} flow, ${kind}`, slot, keys, hints, total: slot + keys + hints };
       }),
     );
   } finally {

@@ -48,5 +48,6 @@ test('new tables: whole, loose, without rules', async (t) => {
     ruleCount: 0,
     tcpMaxRetrans: 3,
     zero: 0,
+    hintRows: 672,
   });
 });

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, TypedMap, u32 } from 'libbpf-ts';
 import { Call } from '../../../src/generated/layouts.gen.js';
+import { hintRows } from '../../../src/settings.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 /** Folder of the build's object files. */
@@ -39,6 +40,7 @@ export function loadDatapath(flavour: string, flows: number, options: DatapathOp
   object.map('flows6').setMaxEntries(flows6);
   object.map('tuples4').setMaxEntries(flows * 2);
   object.map('tuples6').setMaxEntries(flows6 * 2);
+  object.maps.get('hints')?.setMaxEntries(hintRows(flows, flows6)); // an older build, that the bench compares with, has none
   object.load();
   const calls = new TypedMap(object.map('calls').map, u32, u32);
   for (const [name, index] of Object.entries(Call)) {

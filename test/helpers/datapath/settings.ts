@@ -16,6 +16,7 @@ import {
   SettingsFlags,
 } from '../../../src/generated/layouts.gen.js';
 import { type Limits, limitEntry } from '../../../src/limits.js';
+import { hintRows } from '../../../src/settings.js';
 import { ip4Bytes, ip6Bytes } from '../packet.js';
 
 const TICK_NS = 2 ** Layout.TICK_SHIFT;
@@ -55,14 +56,17 @@ export function timeoutName(seconds: number): TimeoutName | string {
   return found?.name ?? `${seconds.toFixed(1)} s`;
 }
 
-export function settings(fields: { flags?: number; slots?: number; rules?: number } = {}): Settings {
+export function settings(
+  fields: { flags?: number; slots?: number; slots6?: number; rules?: number } = {},
+): Settings {
+  const { slots = 0, slots6 = slots } = fields;
   const timeouts = Array<number>(CtTimeout.COUNT).fill(0);
   for (const { name, index } of TIMEOUT_NAMES) timeouts[index] = secondsToTicks(TIMEOUT_SECONDS[name]);
   return {
     layout: Layout.LAYOUT_VERSION,
     flags: fields.flags ?? SettingsFlags.TCP_LOOSE,
-    slots4: fields.slots ?? 0,
-    slots6: fields.slots ?? 0,
+    slots4: slots,
+    slots6,
     ruleBank: 0,
     ruleCount: fields.rules ?? 0,
     timeouts,
@@ -70,6 +74,7 @@ export function settings(fields: { flags?: number; slots?: number; rules?: numbe
     tcpMaxRetrans: 3,
     trackBank: 0,
     zero: 0,
+    hintRows: hintRows(slots, slots6),
   };
 }
 

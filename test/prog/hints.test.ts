@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// Hints (bpf/hint.h): they are followed, and believed only of a slot that has just the packet's flow. A flow of the
+// client is known by the tuple map; another slot looks as if it had it, too, with another outside port, and every hint
+// leads there.
+import type { Test } from 'tap';
+import { FlowFlags, FlowLock, maps, SettingsFlags } from '../../src/generated/layouts.gen.js';
+import { nowTicks, secondsToTicks } from '../helpers/datapath/settings.js';
+import { samePacket, walk, withDatapath } from '../helpers/datapath/table.js';
+import type { Datapath } from '../helpers/datapath-fixture.js';
+import { bytes, CLIENT, frame, frame6, ROUTER_WAN, SERVER, udp } from '../helpers/packet.js';
+
+const FAMILIES = [
+  { family: 4, frame },
+  { family: 6, frame: frame6 },
+] as const;
+type Family = (typeof FAMILIES)[number];
+
+/** As bpf/hint.h has it: bits of the key's hash above, then the slot, then which tuple and which way round. */
+const [TAGS, TAG_SHIFT, SLOT_SHIFT, FORMS] = [32, 27, 2, 4];
+/** Outside ports of the flow, and of the slot that looks like it. */
+const [OWN, OTHER] = [40000, 50000];
+const LOOKALIKE = 9;
+const HINTS_IN_ROW = 4;
+
+const out = ({ frame }: Family): Buffer => frame(CLIENT, SERVER, udp({ sport: OWN, dport: 53 }), bytes(20));
+const left = ({ frame }: Family, port: number): Buffer =>
+  frame(ROUTER_WAN, SERVER, udp({ sport: port, dport: 53 }), bytes(20));
+const back = ({ frame }: Family): Buffer =>
+  frame(SERVER, ROUTER_WAN, udp({ sport: 53, dport: OWN }), bytes(20));
+
+function flowsOf(datapath: Datapath, family: 4 | 6) {
+  return family === 4 ? datapath.map(maps.flows4) : datapath.map(maps.flows6);
+}
+
+type Slot = NonNullable<ReturnType<ReturnType<typeof flowsOf>['get']>>;
+
+/** One row for all keys, so that a test knows where the hint of its packet is. */
+function oneRow(datapath: Datapath, flags = 0): void {
+  const settings = datapath.map(maps.settings);
+  const now = settings.get(0)!;
+  settings.set(0, { ...now, flags: now.flags | flags, hintRows: 1 });
+}
+
+/** A UDP flow that was answered; its slot, which is not the one that no hint at all would be taken for. */
+function talk(datapath: Datapath, family: Family): number {
+  datapath.configure();
+  oneRow(datapath);
+  walk(datapath, 'out', family.frame(CLIENT, SERVER, udp({ sport: 40001, dport: 53 })));
+  walk(datapath, 'out', out(family));
+  walk(datapath, 'back', back(family));
+  const flows = flowsOf(datapath, family.family);
+  for (let slot = 1; slot < LOOKALIKE; slot++) if (flows.get(slot)!.head.status) return slot;
+  throw new Error('There is no flow where one was begun');
+}
+
+/** A slot that looks as if it had the flow, with another outside port and what `change` says. */
+function lookAlike(datapath: Datapath, { family }: Family, slot: number, change: (of: Slot) => void): void {
+  const flows = flowsOf(datapath, family);
+  const copy = structuredClone(flows.get(slot)!) as Slot;
+  copy.tuple[1]!.dport = OTHER;
+  copy.head.packets = [0n, 0n];
+  change(copy);
+  flows.set(LOOKALIKE, copy as never);
+}
+
+/** All hints that lead there, a row at a time; only one of them has the packet's tag and the right form. */
+function* hintsTo(slot: number): Generator<number[]> {
+  for (let form = 0; form < FORMS; form++)
+    for (let tag = 0; tag < TAGS; tag += HINTS_IN_ROW)
+      yield Array.from(
+        { length: HINTS_IN_ROW },
+        (_, i) => (((tag + i) << TAG_SHIFT) | (slot << SLOT_SHIFT) | form) >>> 0,
+      );
+}
+
+/** How many of the hints were believed: the packet leaves by the other port. All others leave as the flow's do. */
+function believed(t: Test, datapath: Datapath, family: Family, name: string): number {
+  const hints = datapath.map(maps.hints);
+  let count = 0;
+  for (const row of hintsTo(LOOKALIKE)) {
+    hints.set(0, { hints: row });
+    const { packet } = walk(datapath, 'out', out(family));
+    if (Buffer.from(packet).equals(left(family, OTHER))) count++;
+    else if (!Buffer.from(packet).equals(left(family, OWN))) samePacket(t, packet, left(family, OWN), name);
+  }
+  return count;
+}
+
+/** What a slot may be that is not the packet's flow, as the tuple map would say. */
+const NOT_THE_FLOW: Record<string, (slot: Slot) => void> = {
+  'free again': ({ head }) => {
+    head.status = 0;
+  },
+  'not complete yet, or being torn down': ({ head }) => {
+    head.lock += FlowLock.KILL;
+  },
+  'past its deadline': ({ head }) => {
+    head.deadline = (nowTicks() - secondsToTicks(1)) >>> 0;
+  },
+  "a local socket's": ({ head }) => {
+    head.flags |= FlowFlags.LOCAL_KEY;
+  },
+  'an endpoint': ({ head }) => {
+    head.flags |= FlowFlags.ENDPOINT;
+  },
+  'of another protocol': ({ head }) => {
+    head.proto = 6;
+  },
+  'of a zone': ({ head }) => {
+    head.zone = 1;
+  },
+  'between a zone and none': ({ head }) => {
+    head.flags |= FlowFlags.ZONE_REPLY;
+  },
+  'from another port': ({ tuple }) => {
+    tuple[0]!.sport ^= 1;
+  },
+  'to another port': ({ tuple }) => {
+    tuple[0]!.dport ^= 1;
+  },
+  'from another host': ({ tuple }) => {
+    const [first] = tuple;
+    if (typeof first!.saddr === 'number') first!.saddr = (first!.saddr ^ 1) >>> 0;
+    else first!.saddr[3] = (first!.saddr[3]! ^ 1) >>> 0;
+  },
+  'to another host': ({ tuple }) => {
+    const [first] = tuple;
+    if (typeof first!.daddr === 'number') first!.daddr = (first!.daddr ^ 1) >>> 0;
+    else first!.daddr[0] = (first!.daddr[0]! ^ 1) >>> 0;
+  },
+};
+
+withDatapath(async (t, datapath) => {
+  for (const family of FAMILIES) {
+    const name = `IPv${family.family}`;
+
+    await t.test(`${name}: a hint is left, and followed`, async (t) => {
+      const slot = talk(datapath, family);
+      datapath.map(maps.hints).set(0, { hints: Array<number>(HINTS_IN_ROW).fill(0) });
+      walk(datapath, 'out', out(family));
+      const { hints } = datapath.map(maps.hints).get(0)!;
+      t.ok(
+        hints.some((hint) => hint !== 0 && (hint & ((1 << TAG_SHIFT) - 1)) >>> SLOT_SHIFT === slot),
+        'it names the slot',
+      );
+      lookAlike(datapath, family, slot, () => {});
+      t.equal(
+        believed(t, datapath, family, 'as the flow'),
+        1,
+        'of all that could be the one with its tag and form',
+      );
+    });
+
+    for (const [what, change] of Object.entries(NOT_THE_FLOW))
+      await t.test(`${name}: not of a slot that is ${what}`, async (t) => {
+        lookAlike(datapath, family, talk(datapath, family), change);
+        t.equal(believed(t, datapath, family, what), 0);
+      });
+
+    await t.test(`${name}: none is asked for while there are zones`, async (t) => {
+      lookAlike(datapath, family, talk(datapath, family), () => {});
+      oneRow(datapath, SettingsFlags.ZONES);
+      t.equal(believed(t, datapath, family, 'zones'), 0);
+    });
+
+    await t.test(`${name}: an untranslated flow, its hint in both directions`, async (t) => {
+      datapath.configure({ interfaces: { lan0: {}, wan0: {} } });
+      oneRow(datapath);
+      const answer = family.frame(SERVER, CLIENT, udp({ sport: 53, dport: OWN }), bytes(20));
+      for (let round = 0; round < 3; round++) {
+        samePacket(t, walk(datapath, 'out', out(family)).packet, out(family), 'out');
+        samePacket(t, walk(datapath, 'back', answer).packet, answer, 'back');
+      }
+      t.match(datapath.flows(family.family), [{ packets: [3, 3] }]);
+    });
+  }
+});
