@@ -159,6 +159,26 @@ struct {
 	__type(value, struct way);
 } ways SEC(".maps");
 
+/* Whether packets between two addresses leave by an interface that ctnat is attached to, as of a timer tick.
+ */
+struct lead {
+	__u32 moment; /* of the timer, when the kernel was asked */
+	__u32 in;     /* ifindex where they come in */
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__u32 about;   /* protocol, and the family above it */
+	__u32 to_hook; /* 1: they do */
+};
+
+enum { LEADS_MAX = 256 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LEADS_MAX);
+	__type(key, __u32);
+	__type(value, struct lead);
+} leads SEC(".maps");
+
 /* Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -8,6 +8,7 @@
 #define CTNAT_ROUTE_H
 
 #include "checksum.h"
+#include "clock.h"
 #include "maps.h"
 #include "packet.h"
 #include "tuple.h"
@@ -22,14 +23,9 @@ inline_ const struct forward_port *forward_port(__u32 ifindex)
 	return port && port->ifindex == ifindex ? port : NULL;
 }
 
-/*
- * At ingress: whether an egress hook will see the packet, so that the flow is born there, where the outgoing
- * interface is known, and only if the host's firewall lets it that far. Else it is for the host itself, or
- * leaves where ctnat is not attached, and must be born now. RFC: none; the rule is Netfilter's "confirmed
- * when it leaves".
- */
-inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *saddr, const __be32 *daddr,
-			     const bool v6)
+/* Whether the kernel's route for such a packet leads to an interface that ctnat is attached to. */
+inline_ bool route_leads_to_hook(struct __sk_buff *skb, __u8 proto, const __be32 *saddr, const __be32 *daddr,
+				 const bool v6)
 {
 	struct bpf_fib_lookup fib = {};
 	__u32 ifindex;
@@ -53,6 +49,37 @@ inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *sa
 		return false;
 	ifindex = fib.ifindex;
 	return bpf_map_lookup_elem(&ifaces, &ifindex);
+}
+
+/*
+ * At ingress: whether an egress hook will see the packet, so that the flow is born there, where the outgoing
+ * interface is known, and only if the host's firewall lets it that far. Else it is for the host itself, or
+ * leaves where ctnat is not attached, and must be born now. RFC: none; the rule is Netfilter's "confirmed
+ * when it leaves".
+ *
+ * The answer for two addresses holds for the rest of the timer's tick (clock.h), for a client's many
+ * connections to one server. One that is out of date costs nothing: a flow that was left to an egress hook
+ * which did not see it is begun by its next packet, and one that was born here is judged there.
+ */
+inline_ bool egress_will_see(struct __sk_buff *skb, __u8 proto, const __be32 *saddr, const __be32 *daddr,
+			     const bool v6)
+{
+	__u32 moment = clock_moment(), in = skb->ifindex, about = proto | (__u32)v6 << 8,
+	      at = (saddr[v6 ? 3 : 0] ^ daddr[v6 ? 3 : 0] * 0x9e3779b1) >> 24;
+	struct lead *lead = bpf_map_lookup_elem(&leads, &at);
+
+	if (!lead)
+		return false;
+	if (lead->moment == moment && lead->in == in && lead->about == about &&
+	    address_equal(lead->saddr, saddr, v6) && address_equal(lead->daddr, daddr, v6))
+		return lead->to_hook;
+	lead->to_hook = route_leads_to_hook(skb, proto, saddr, daddr, v6);
+	lead->moment = moment;
+	lead->in = in;
+	lead->about = about;
+	address_copy(lead->saddr, saddr, v6);
+	address_copy(lead->daddr, daddr, v6);
+	return lead->to_hook;
 }
 
 /*

@@ -2257,6 +2257,76 @@ export const labelSetCodec: Codec<LabelSet> = {
   },
 };
 
+/**
+ * Whether packets between two addresses leave by an interface that ctnat is attached to, as of a timer tick.
+ *
+ * C: struct lead, 48 bytes.
+ */
+export interface Lead {
+  /** of the timer, when the kernel was asked (C: moment: u32 at 0) */
+  moment: number;
+  /** ifindex where they come in (C: in: u32 at 4) */
+  in: number;
+  /** C: saddr: be32[4] at 8. */
+  saddr: number[];
+  /** C: daddr: be32[4] at 24. */
+  daddr: number[];
+  /** protocol, and the family above it (C: about: u32 at 40) */
+  about: number;
+  /** 1: they do (C: to_hook: u32 at 44) */
+  toHook: number;
+}
+
+/** Where the fields of struct lead are, for code that reads bytes in place. */
+export const LEAD = {
+  size: 48,
+  offset: {
+    moment: 0,
+    in: 4,
+    saddr: 8,
+    daddr: 24,
+    about: 40,
+    toHook: 44,
+  },
+} as const;
+
+export const leadLayout: StructShape = {
+  name: 'lead',
+  size: 48,
+  fields: [
+    { name: 'moment', offset: 0, type: 'u32' },
+    { name: 'in', offset: 4, type: 'u32' },
+    { name: 'saddr', offset: 8, type: 'be32[4]' },
+    { name: 'daddr', offset: 24, type: 'be32[4]' },
+    { name: 'about', offset: 40, type: 'u32' },
+    { name: 'to_hook', offset: 44, type: 'u32' },
+  ],
+};
+
+export const leadCodec: Codec<Lead> = {
+  size: 48,
+  read: (view, o) => ({
+    moment: view.getUint32(o, LE),
+    in: view.getUint32(o + 4, LE),
+    saddr: [view.getUint32(o + 8, false), view.getUint32(o + 12, false), view.getUint32(o + 16, false), view.getUint32(o + 20, false)],
+    daddr: [view.getUint32(o + 24, false), view.getUint32(o + 28, false), view.getUint32(o + 32, false), view.getUint32(o + 36, false)],
+    about: view.getUint32(o + 40, LE),
+    toHook: view.getUint32(o + 44, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.moment, 0, 4294967295, 'lead.moment'), LE);
+    view.setUint32(o + 4, whole(value.in, 0, 4294967295, 'lead.in'), LE);
+    fixed(value.saddr, 4, 'lead.saddr').forEach((item, i) => {
+      view.setUint32(o + 8 + i * 4, whole(item, 0, 4294967295, 'lead.saddr'), false);
+    });
+    fixed(value.daddr, 4, 'lead.daddr').forEach((item, i) => {
+      view.setUint32(o + 24 + i * 4, whole(item, 0, 4294967295, 'lead.daddr'), false);
+    });
+    view.setUint32(o + 40, whole(value.about, 0, 4294967295, 'lead.about'), LE);
+    view.setUint32(o + 44, whole(value.toHook, 0, 4294967295, 'lead.to_hook'), LE);
+  },
+};
+
 /** C: struct metric, 16 bytes. */
 export interface Metric {
   /** C: packets: u64 at 0. */
@@ -3926,6 +3996,7 @@ export const layouts = {
   iface: ifaceLayout,
   label_key: labelKeyLayout,
   label_set: labelSetLayout,
+  lead: leadLayout,
   metric: metricLayout,
   nat_rule: natRuleLayout,
   pool_entry: poolEntryLayout,
@@ -4015,6 +4086,8 @@ export const maps: {
    * C: labels: hash, struct label_key → struct label_set.
    */
   readonly labels: MapLayout<LabelKey, LabelSet>;
+  /** C: leads: percpu_array, u32 → struct lead. */
+  readonly leads: MapLayout<number, Lead>;
   /** C: metrics: percpu_array, u32 → struct metric. */
   readonly metrics: MapLayout<number, Metric>;
   /**
@@ -4220,6 +4293,14 @@ export const maps: {
     flags: 1,
     key: labelKeyCodec,
     value: labelSetCodec,
+  },
+  leads: {
+    name: 'leads',
+    type: 'percpu_array',
+    maxEntries: 256,
+    flags: 0,
+    key: u32Codec,
+    value: leadCodec,
   },
   metrics: {
     name: 'metrics',

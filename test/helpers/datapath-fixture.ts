@@ -111,7 +111,7 @@ export class Datapath {
     ]) {
       this.#object.map(name).map.clear();
     }
-    for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints'])
+    for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints', 'leads'])
       this.#zero(name);
     const rules = setup.rules ?? [];
     const interfaces = Object.entries(setup.interfaces ?? DEFAULT_INTERFACES) as [
