@@ -6,7 +6,7 @@
  * settings ask for nothing but tracking and translation.
  *
  * Whatever is not so, or where no slot is free at the CPU's hand, goes to NEW, and nothing has been changed
- * by then. A port that is taken goes on to PICK, as from CLAIM.
+ * by then. What it finds no port for goes on to PICK, as from CLAIM.
  */
 #ifndef CTNAT_BIRTH_H
 #define CTNAT_BIRTH_H
@@ -63,7 +63,7 @@ inline_ int birth(struct __sk_buff *skb, const bool v6)
 		return create_plain(skb, f, &p, slot, s, HOOK_EGRESS, v6);
 	skb->cb[0] |= how << 16;
 	skb->cb[3] = slot + 1;
-	return claim_packet(skb, f, &p, slot, s, HOOK_EGRESS, v6);
+	return claim_packet(skb, f, &p, slot, s, true, HOOK_EGRESS, v6);
 long_way:
 	hop_go(skb, CALL_NEW_EGRESS, v6);
 	return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);

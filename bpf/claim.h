@@ -8,7 +8,7 @@
 #ifndef CTNAT_CLAIM_H
 #define CTNAT_CLAIM_H
 
-#include "create.h"
+#include "guess.h"
 
 /* What the rule or the interface that NEW found asks for. A reason when it can't be had, else 0. */
 inline_ enum reason plan_make(struct plan *plan, struct __sk_buff *skb, const struct packet *p, __u32 ifindex,
@@ -99,6 +99,17 @@ inline_ void plan_save(struct flow *f, const struct plan *plan, const bool v6)
 	f->bytes[CT_DIR_REPLY] = plan->port_min | (__u64)plan->port_max << 16 | (__u64)plan->keep_first << 32;
 }
 
+/* The same of a guess that was none (guess.h). */
+inline_ void plan_save_guess(struct flow *f, __u32 guess)
+{
+	f->bytes[CT_DIR_REPLY] |= (__u64)guess << 40;
+}
+
+inline_ __u32 plan_saved_guess(__u64 saved)
+{
+	return saved >> 40;
+}
+
 inline_ void plan_drop(struct flow *f)
 {
 	f->bytes[CT_DIR_REPLY] = 0;
@@ -183,27 +194,55 @@ finish:
 	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }
 
+/* The flow asks for this port now. `tries`: ports asked for by then, its own aside. */
+inline_ void claim_port(struct __sk_buff *skb, struct flow *f, struct plan *plan, __be16 port, __u32 tries,
+			const bool v6)
+{
+	plan->reply.dport = port;
+	if (!proto_has_ports(f->proto))
+		plan->reply.sport = port;
+	flow_set_tuple(f, CT_DIR_REPLY, &plan->reply, v6);
+	skb->cb[4] = tries;
+}
+
 /* Steps 2 to 4 of a translated flow, whose slot is in skb->cb as well. */
 inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot,
-			 const struct settings *s, const enum hook_dir at, const bool v6)
+			 const struct settings *s, const bool guesses, const enum hook_dir at, const bool v6)
 {
 	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), plain, same;
-	struct tuple_ref ref = {};
+	struct tuple_ref ref;
 	union tuple_key key;
 	enum reason reason;
 	struct plan plan;
 	int err = -EEXIST;
+	bool asks;
 
 	reason = plan_make(&plan, skb, p, skb->ifindex, at, v6);
 	if (reason)
 		return create_fail(skb, f, at, reason);
 	plan_blur(&plan, s->zero);
-	ref.slot = slot;
-	ref.gen = f->gen;
 	skb->cb[4] = 0;
 	if (!proto_has_ports(p->proto))
 		plan.reply.sport = plan.reply.dport;
 	plan_save(f, &plan, v6);
+	asks = plan.keep_first;
+#ifdef CTNAT_FETCH
+	if (guesses) {
+		__u32 port = guess(&plan, p->proto, kind_key_flags(p->kind), flow_zone(f, CT_DIR_REPLY),
+				   f->created, s->zero, v6);
+
+		blur(port, s->zero);
+		if (port >= GUESS_BARREN) {
+			plan_save_guess(f, port);
+			asks = false;
+		} else if (port) {
+			claim_port(skb, f, &plan, bpf_htons(port), 1, v6);
+			asks = true;
+		}
+		asks ^= s->zero & 1;
+	}
+#endif
+	ref = (struct tuple_ref){.slot = slot, .gen = f->gen};
 	plain = plan_changes_nothing(&plan, p, v6);
 	blur(plain, s->zero);
 	plain &= 1;
@@ -211,11 +250,13 @@ inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p
 	if (at == HOOK_EGRESS) /* between two zones there are two keys, whatever is translated */
 		same &= !(f->flags & FLOW_ZONE_MASK);
 	/* a flow that comes by its KEY_LOCAL, or is judged, is here because the plain tuple is taken */
-	if (plan.keep_first && !(same && local))
+	if (asks && !(same && local))
 		err = claim_first(&plan, p, &key, &ref, same, flow_zone(f, CT_DIR_REPLY), v6);
 	if (err == -EEXIST) {
 		if (same && !local) /* another CPU was first with it */
 			return create_join(skb, f, at, v6);
+		if (guesses)
+			claim_port(skb, f, &plan, p->tuple.sport, 0, v6);
 		hop_go(skb, CALL_PICK, v6);
 		return create_fail(skb, f, at, REASON_DROP_INTERNAL);
 	}
@@ -247,7 +288,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		slot_abandon(f);
 		return verdict;
 	}
-	return claim_packet(skb, f, &p, slot, s, at, v6);
+	return claim_packet(skb, f, &p, slot, s, false, at, v6);
 }
 
 /* The outside port of the flow in the packet's slot is claimed by a program that has not looked at the

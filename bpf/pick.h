@@ -11,23 +11,21 @@
 
 /* Rounds, each of which ends with a port that turns out to be taken or with none, before SEARCH looks at
  * each. */
-enum { PICK_TRIES = 4, PORTS_MOST = 65536 };
+enum { PICK_TRIES = 4 };
 
-/* Whether the port that was asked for is a flow's that is over: SEARCH ends that flow and takes it. */
-inline_ bool pick_own_is_dead(struct tuple6 *reply, __u8 proto, __u8 key_flags, __u16 zone, __u32 now,
-			      const bool v6)
+#ifdef CTNAT_FETCH
+/* BIRTH has found nothing in a block, and says so in what it saved: the next ones look elsewhere. */
+inline_ void pick_barren(__u32 side, __u32 guess, __u32 own, __u8 proto)
 {
-	union tuple_key key;
-	struct tuple_ref *held;
-	const struct flow *f;
+	__u32 first = guess % GUESS_BARREN % PORT_BLOCKS_MAX * PORT_BLOCK_PORTS;
 
-	tuple_key(&key, reply, proto, key_flags, zone, v6);
-	held = tuple_find(&key, v6);
-	if (!held)
-		return true; /* it has just become free */
-	f = flow_at(held->slot, v6);
-	return f && tick_before(read_once(f->deadline), now);
+	if (likely(!(guess & GUESS_BARREN)))
+		return;
+	port_map_fail(side, first + own % 2);
+	if (proto != IPPROTO_UDP)
+		port_map_fail(side, first + (own + 1) % 2);
 }
+#endif
 
 inline_ int pick_flow(struct __sk_buff *skb, const bool v6)
 {
@@ -55,16 +53,19 @@ inline_ int pick_flow(struct __sk_buff *skb, const bool v6)
 	key_flags = flow_key_flags(f);
 	zone = flow_zone(f, CT_DIR_REPLY);
 	blur(key_flags, s->zero);
-	if (!tries && saved >> 32 & 1 && pick_own_is_dead(&reply, proto, key_flags, zone, now, v6))
+	if (!tries && saved >> 32 & 1 && port_holder_is_over(&reply, proto, key_flags, zone, now, v6))
 		goto search;
 	side = port_hint_hash(&reply, proto, zone, v6);
+#ifdef CTNAT_FETCH
+	pick_barren(side, plan_saved_guess(saved), bpf_ntohs(reply.dport), proto);
+#endif
 	which = side % PORT_HINTS_MAX;
 	hint = bpf_map_lookup_elem(&port_hints, &which);
 	if (!hint || port_hint_is_full(hint, side, port_min, port_max, now))
 		goto search;
 	port_map_search_begin(&search, side, port_min, port_max);
 	if (proto == IPPROTO_UDP) /* as odd or even as it was: RFC 4787 REQ-4 */
-		search.parity = bpf_ntohs(reply.dport) & 1 ? 0xaaaaaaaaaaaaaaaaULL : 0x5555555555555555ULL;
+		search.parity = bpf_ntohs(reply.dport) & 1 ? PORT_MAP_ODD : PORT_MAP_EVEN;
 	search.parity ^= s->zero;
 	seed = bpf_get_prandom_u32();
 	port = port_map_find(&search, seed >> 3, port_stride(seed, search.last - search.first + 1), s->zero,

@@ -158,7 +158,10 @@ export class Datapath {
   /** Outside ports that the port map has as used (bpf/port_map.h), those of tables before among them. */
   mappedPorts(): number {
     let bits = 0;
-    for (let word of this.map(maps.port_map).values()) for (; word; word &= word - 1n) bits++;
+    // from 5.12 on the upper ones say whose a word is
+    const ports = this.flavour === 'v5_13' ? 48 : 64;
+    for (const value of this.map(maps.port_map).values())
+      for (let word = BigInt.asUintN(ports, value); word; word &= word - 1n) bits++;
     return bits;
   }
 
