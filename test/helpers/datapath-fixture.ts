@@ -113,6 +113,7 @@ export class Datapath {
     }
     for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints', 'leads'])
       this.#zero(name);
+    this.#forgetPorts();
     const rules = setup.rules ?? [];
     const interfaces = Object.entries(setup.interfaces ?? DEFAULT_INTERFACES) as [
       InterfaceName,
@@ -338,6 +339,19 @@ export class Datapath {
   /** One event counter, cheaply. */
   counter(which: (typeof Counter)[keyof typeof Counter]): number {
     return sum(this.map(maps.counters).getPerCpu(which)!);
+  }
+
+  /** The flows that were wiped have not given their ports back. */
+  #forgetPorts(): void {
+    const { map } = this.#object.map('port_map');
+    const zeros = Buffer.alloc(map.valueSize);
+    for (const { keys, values, count } of map.lookupBatch(8192)) {
+      const used = values.subarray(0, count * map.valueSize);
+      if (!used.some((byte) => byte !== 0)) continue;
+      for (let i = 0; i < count; i++)
+        if (used.readBigUInt64LE(i * map.valueSize))
+          map.set(Buffer.from(keys.subarray(i * 4, i * 4 + 4)), zeros);
+    }
   }
 
   #zero(name: string): void {

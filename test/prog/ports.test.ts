@@ -357,16 +357,19 @@ withDatapath(async (t, datapath) => {
     t.ok(datapath.mappedPorts() <= before, 'what has ended is not in the port map');
   });
 
-  await t.test('where few ports are in use, one whose flow is over is given to who asks for it', async (t) => {
-    datapath.configure();
-    for (let n = 0; n < 12; n++) portOf(t, datapath, query(CLIENT, 20000 + n));
-    const over = datapath.flows().find(({ original }) => original === 'CLIENT 20006 > SERVER 53')!;
-    datapath.setDeadline(over.slot, -1);
+  await t.test(
+    'where few ports are in use, one whose flow is over is given to who asks for it',
+    async (t) => {
+      datapath.configure();
+      for (let n = 0; n < 12; n++) portOf(t, datapath, query(CLIENT, 20000 + n));
+      const over = datapath.flows().find(({ original }) => original === 'CLIENT 20006 > SERVER 53')!;
+      datapath.setDeadline(over.slot, -1);
 
-    t.not(portOf(t, datapath, query(CLIENT2, 20005)), 20005, 'in use');
-    t.equal(portOf(t, datapath, query(CLIENT2, 20006)), 20006, 'over');
-    t.equal(datapath.counters().REPLACED, 1);
-  });
+      t.not(portOf(t, datapath, query(CLIENT2, 20005)), 20005, 'in use');
+      t.equal(portOf(t, datapath, query(CLIENT2, 20006)), 20006, 'over');
+      t.equal(datapath.counters().REPLACED, 1);
+    },
+  );
 
   await t.test('a UDP port that has to change stays odd or even (RFC 4787 REQ-4)', async (t) => {
     datapath.configure();
