@@ -111,7 +111,16 @@ export class Datapath {
     ]) {
       this.#object.map(name).map.clear();
     }
-    for (const name of ['flows4', 'flows6', 'metrics', 'counters', 'nat_retries', 'hands', 'port_hints', 'leads'])
+    for (const name of [
+      'flows4',
+      'flows6',
+      'metrics',
+      'counters',
+      'nat_retries',
+      'hands',
+      'port_hints',
+      'leads',
+    ])
       this.#zero(name);
     this.#forgetPorts();
     const rules = setup.rules ?? [];
