@@ -196,7 +196,8 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 	m->turned = (high ^ form) & 1;
 	m->dir = (m->turned ^ (form >> 1 & 1) ^ 1) & 1;
 	m->plain = form >> 1 & form >> 2 & 1;
-	hint_leave(s, hash, m->slot, form);
+	if (likely(!(s->flags & SETTING_ZONES)))
+		hint_leave(s, hash, m->slot, form);
 found:
 	/* verifier: whichever way it was found, it knows the same of it */
 	blur(m->slot, s->zero);
