@@ -5,7 +5,9 @@
  * of a small array, and the slot, which is read anyhow, says by its own tuples whether the hint was right.
  * If it was not, the tuple map knows, and leaves the hint that the next packet finds.
  *
- * Nothing but time depends on hints: they are written without any order, and each belief is proven anew.
+ * Nothing but time depends on hints: they are written without any order, and each belief is proven anew. So
+ * the hash needs no secret: who chooses addresses that share a row takes hints away, and those packets ask
+ * the tuple map, as all did before there were hints.
  */
 #ifndef CTNAT_HINT_H
 #define CTNAT_HINT_H
