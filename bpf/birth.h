@@ -70,7 +70,7 @@ inline_ int birth(struct __sk_buff *skb, const bool v6)
 		return create_plain(skb, f, &p, slot, s, HOOK_EGRESS, v6);
 	skb->cb[0] |= how << 16;
 	skb->cb[3] = slot + 1;
-	return claim_packet(skb, f, &p, slot, s, BIRTH_GUESSES, HOOK_EGRESS, v6);
+	return claim_packet(skb, f, &p, slot, s, true, BIRTH_GUESSES, HOOK_EGRESS, v6);
 long_way:
 	hop_go(skb, CALL_NEW_EGRESS, v6);
 	return verdict_drop(skb, HOOK_EGRESS, REASON_DROP_INTERNAL);

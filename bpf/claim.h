@@ -2,8 +2,8 @@
 /*
  * A new translated flow gets its outside port and its keys. CLAIM makes the plan and asks for the port that
  * the flow has already, which is free as a rule. If it is not, the plan goes into the slot, which nobody else
- * looks at yet, and SEARCH walks through the range without looking at the packet. COMMIT sets the other keys;
- * where the verifier lets it, it is a part of CLAIM for a flow that needs no search (CLAIM_COMMITS).
+ * looks at yet, and SEARCH walks through the range without looking at the packet. COMMIT sets the other keys.
+ * BIRTH does all of it for a flow that needs no search.
  */
 #ifndef CTNAT_CLAIM_H
 #define CTNAT_CLAIM_H
@@ -205,9 +205,11 @@ inline_ void claim_port(struct __sk_buff *skb, struct flow *f, struct plan *plan
 	skb->cb[4] = tries;
 }
 
-/* Steps 2 to 4 of a translated flow, whose slot is in skb->cb as well. */
+/* Steps 2 to 4 of a translated flow, whose slot is in skb->cb as well. `born`: of BIRTH, which needs no
+ * COMMIT. */
 inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot,
-			 const struct settings *s, const bool guesses, const enum hook_dir at, const bool v6)
+			 const struct settings *s, const bool born, const bool guesses,
+			 const enum hook_dir at, const bool v6)
 {
 	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), plain, same;
 	struct tuple_ref ref;
@@ -266,7 +268,7 @@ inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p
 		f->nat = NAT_NONE;
 	if (at == HOOK_EGRESS && (hop_flags(skb) & HOP_JUDGE))
 		hop_go(skb, CALL_JUDGE_EGRESS, v6);
-	else if (CLAIM_COMMITS)
+	else if (born)
 		return commit(skb, f, p, &plan, &ref, same, s, at, v6);
 	else
 		hop_go(skb, at == HOOK_INGRESS ? CALL_COMMIT_INGRESS : CALL_COMMIT_EGRESS, v6);
@@ -288,7 +290,7 @@ inline_ int claim_flow(struct __sk_buff *skb, const enum hook_dir at, const bool
 		slot_abandon(f);
 		return verdict;
 	}
-	return claim_packet(skb, f, &p, slot, s, false, at, v6);
+	return claim_packet(skb, f, &p, slot, s, false, false, at, v6);
 }
 
 /* The outside port of the flow in the packet's slot is claimed by a program that has not looked at the

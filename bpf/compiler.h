@@ -19,7 +19,6 @@
  * CTNAT_XDP: the programs are XDP's (xdp.bpf.c), else those of TC.
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  *
- * CLAIM_COMMITS: CLAIM completes a flow that needs no search, one tail call less.
  * BIRTH_AT_ONCE: the usual new flow is made by one program (birth.h).
  * PORT_LOOK_STEP: ports looked at before a pass asks whether one of them was free; there are the fewer ways
  * through the pass for the verifier.
@@ -50,9 +49,9 @@ enum {
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 #ifdef CTNAT_FETCH
-enum { CLAIM_COMMITS = 1, BIRTH_AT_ONCE = 1 };
+enum { BIRTH_AT_ONCE = 1 };
 #else
-enum { CLAIM_COMMITS = 0, BIRTH_AT_ONCE = 0 };
+enum { BIRTH_AT_ONCE = 0 };
 #endif
 
 /* Rules looked at in one pass. */

@@ -63,7 +63,7 @@ inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, 
 inline_ bool edit_claim(struct edit_request *r, const struct flow *f, const struct tuple6 *t, __u8 key_flags,
 			__u16 zone, __u8 form, const bool v6)
 {
-	struct tuple_ref ref = {}, *held;
+	struct tuple_ref ref = {}, *held, copy;
 	union tuple_key key;
 	bool high = tuple_key(&key, t, r->proto, key_flags, zone, v6);
 
@@ -72,7 +72,7 @@ inline_ bool edit_claim(struct edit_request *r, const struct flow *f, const stru
 	ref.form = form | (high ? FORM_SOURCE_HIGH : 0);
 	if (!tuple_claim(&key, &ref, v6))
 		return true;
-	held = tuple_find(&key, v6);
+	held = tuple_find(&key, &copy, v6);
 	r->result = held ? EDIT_EXISTS : EDIT_NO_ROOM;
 	if (held) {
 		r->held_slot = held->slot;
@@ -277,6 +277,34 @@ inline_ void edit_keep(struct edit_request *r, struct flow *f)
 	r->result = EDIT_DONE;
 }
 
+/* A key whose flow is over goes, of itself (table-repair.ts). */
+inline_ void edit_free(struct edit_request *r)
+{
+#ifdef CTNAT_FETCH
+	__u32 which = r->held_slot;
+	struct index_place at = {.row = bpf_map_lookup_elem(&tuple_index, &which)};
+	struct index_cell *cell;
+
+	r->result = EDIT_GONE;
+	if (!at.row)
+		return;
+	cell = index_cell(&at, r->held_gen);
+	if (!cell) {
+		__sync_fetch_and_add(&at.row->spilled, -1);
+		r->result = EDIT_DONE;
+		return;
+	}
+	bpf_spin_lock(&at.row->lock);
+	if (cell->tag && cell->ref && (__u32)cell->ref == r->slot && (__u16)(cell->ref >> 32) == r->gen) {
+		write_once(cell->tag, 0);
+		r->result = EDIT_DONE;
+	}
+	bpf_spin_unlock(&at.row->lock);
+#else
+	r->result = EDIT_GONE;
+#endif
+}
+
 inline_ int edit(struct __sk_buff *skb, const bool v6)
 {
 	struct edit_request *r = (void *)(long)skb->data;
@@ -285,7 +313,9 @@ inline_ int edit(struct __sk_buff *skb, const bool v6)
 	if ((void *)(r + 1) > (void *)(long)skb->data_end)
 		return VERDICT_DROP;
 	f = flow_at(r->slot, v6);
-	if (!f)
+	if (r->op == EDIT_FREE)
+		edit_free(r);
+	else if (!f)
 		r->result = EDIT_GONE;
 	else if (r->op == EDIT_INSERT || r->op == EDIT_OPEN)
 		edit_insert(skb, r, f, v6);

@@ -167,13 +167,13 @@ inline_ void endpoint_prolong(struct flow *e, __u16 gen, __u32 deadline, __u32 n
 inline_ struct flow *endpoint_of(const __be32 *address, __be16 port, __u8 proto, __u8 key_flags, __u32 *slot,
 				 __u16 *gen, const bool v6)
 {
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	union tuple_key key;
 	struct tuple6 t;
 
 	endpoint_outside(&t, address, port, v6);
 	tuple_key(&key, &t, proto, key_flags | KEY_ENDPOINT, 0, v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (!ref)
 		return NULL;
 	*slot = ref->slot;
@@ -203,10 +203,8 @@ inline_ void peer_vouch(const __be32 *outside, __be16 port, const __be32 *remote
 	union tuple_key key;
 
 	peer_key(&key, outside, port, remote, proto, v6);
-	if (v6)
-		bpf_map_update_elem(&tuples6, &key.v6, &ref, BPF_ANY);
-	else
-		bpf_map_update_elem(&tuples4, &key.v4, &ref, BPF_ANY);
+	if (tuple_replace(&key, &ref, v6))
+		tuple_claim(&key, &ref, v6);
 }
 
 #endif

@@ -156,7 +156,7 @@ inline_ void endpoint_help(const struct packet *p, const struct flow *holder, __
 inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct packet *p,
 			   const union tuple_key *key, __u32 now, const enum hook_dir at, const bool v6)
 {
-	struct tuple_ref *held = tuple_find(key, v6);
+	struct tuple_ref copy, *held = tuple_find(key, &copy, v6);
 	struct tuple6 original;
 	struct flow *holder;
 	__u32 slot;
@@ -199,7 +199,7 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 {
 	__u32 flags = (ends->source ? FLOW_SOURCE_ENDPOINT : 0) |
 		      (ends->destination ? FLOW_DESTINATION_ENDPOINT : 0);
-	struct tuple_ref ref = {.slot = slot, .gen = f->gen}, *held;
+	struct tuple_ref ref = {.slot = slot, .gen = f->gen}, *held, copy;
 	__u8 key_flags = kind_key_flags(p->kind), nat = f->nat;
 	union tuple_key key, middle;
 	bool mine;
@@ -236,7 +236,7 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 	if (err) {
 		if (err != -EEXIST)
 			write_once(f->status, 0); /* nobody helps any more */
-		held = tuple_find(&key, v6);
+		held = tuple_find(&key, &copy, v6);
 		mine = held && held->slot == slot && held->gen == ref.gen;
 		if (!mine || err != -EEXIST) {
 			if (mine)
@@ -278,13 +278,13 @@ inline_ void inside_key(union tuple_key *key, const struct packet *p, const __be
 inline_ struct flow *endpoint_take_inside(const struct packet *p, struct plan *plan, bool *found,
 					  const bool v6)
 {
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	union tuple_key key;
 	struct tuple6 t;
 	struct flow *e;
 
 	inside_key(&key, p, plan->reply.daddr, v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	*found = ref;
 	if (!ref)
 		return NULL;
@@ -303,6 +303,7 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	struct settings *s = settings_get();
 	struct flow *f = flow_at(slot, v6);
+	struct tuple_ref copy;
 	union tuple_key key;
 	enum reason reason;
 	struct packet p;
@@ -329,7 +330,7 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	blur(maps, s->zero);
 	maps &= 1;
 	inside_key(&key, &p, plan.reply.daddr, v6);
-	if (maps && tuple_find(&key, v6)) {
+	if (maps && tuple_find(&key, &copy, v6)) {
 		plan_save(f, &plan, v6);
 		hop_go(skb, CALL_ENDPOINT_JOIN, v6);
 	} else if (unlikely(limit_is_reached(f, v6))) {

@@ -84,7 +84,7 @@ inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, const 
 	__u32 ifindex = e->ifindex;
 	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	enum nat_filtering filtering;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	union tuple_key key;
 	struct flow *voucher;
 
@@ -102,7 +102,7 @@ inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, const 
 	 */
 	if (filtering == NAT_FILTERING_ADF && !endpoint_is_hairpin(skb, e, v6)) {
 		peer_key(&key, p->tuple.daddr, p->tuple.dport, p->tuple.saddr, p->proto, v6);
-		ref = tuple_find(&key, v6);
+		ref = tuple_find(&key, &copy, v6);
 		voucher = ref ? flow_at(ref->slot, v6) : NULL;
 		if (!voucher || !flow_is_live(voucher, ref->gen, now))
 			return false;

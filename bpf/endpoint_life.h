@@ -35,12 +35,12 @@ inline_ void endpoint_side_of(const struct flow *f, struct endpoint_side *side, 
 inline_ void endpoint_vouch_again(struct flow *f, const struct endpoint_side *side, __u32 slot, __u16 gen,
 				  __u32 now, const bool v6)
 {
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	union tuple_key key;
 	struct flow *voucher;
 
 	peer_key(&key, side->address, side->port, side->remote, f->proto, v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	voucher = ref ? flow_at(ref->slot, v6) : NULL;
 	if (voucher && flow_is_live(voucher, ref->gen, now))
 		return;
@@ -95,11 +95,11 @@ inline_ int endpoint_touch(struct __sk_buff *skb, const bool v6)
 inline_ void endpoint_side_forget(const struct endpoint_side *side, __u8 proto, __u32 slot, __u16 gen,
 				  const bool v6)
 {
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	union tuple_key key;
 
 	peer_key(&key, side->address, side->port, side->remote, proto, v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (ref && ref->slot == slot && ref->gen == gen)
 		tuple_release(&key, v6);
 }

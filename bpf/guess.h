@@ -15,11 +15,11 @@ inline_ bool port_holder_is_over(const struct tuple6 *reply, __u8 proto, __u8 ke
 				 __u32 now, const bool v6)
 {
 	union tuple_key key;
-	struct tuple_ref *held;
+	struct tuple_ref *held, copy;
 	const struct flow *f;
 
 	tuple_key(&key, reply, proto, key_flags, zone, v6);
-	held = tuple_find(&key, v6);
+	held = tuple_find(&key, &copy, v6);
 	if (!held)
 		return true; /* it has just become free */
 	f = flow_at(held->slot, v6);

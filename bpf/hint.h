@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Where the flow of a usual packet probably is. A look into the tuple map is a bucket, an entry and the
- * entries before it, none of which is in a cache where there are many flows; a row of hints is a few bytes
- * of a small array, and the slot, which is read anyhow, says by its own tuples whether the hint was right.
- * If it was not, the tuple map knows, and leaves the hint that the next packet finds.
+ * Where the flow of a usual packet probably is. To look for its key is a row of two cache lines (index.h),
+ * before 5.12 a bucket of the tuple map, an entry and the entries before it, none of which is in a cache
+ * where there are many flows; a row of hints is a few bytes of a small array, and the slot, which is read
+ * anyhow, says by its own tuples whether the hint was right. If it was not, the key is looked for, and leaves
+ * the hint that the next packet finds.
  *
  * Nothing but time depends on hints: they are written without any order, and each belief is proven anew. So
- * the hash needs no secret: who chooses addresses that share a row takes hints away, and those packets ask
- * the tuple map, as all did before there were hints.
+ * the hash needs no secret: who chooses addresses that share a row takes hints away, and those packets look
+ * for their keys, as all did before there were hints.
  */
 #ifndef CTNAT_HINT_H
 #define CTNAT_HINT_H
@@ -119,10 +120,10 @@ inline_ __u64 hint_ports_differ(__u64 sport, __u64 dport, const __be16 *ports, _
 }
 
 /*
- * Whether the slot has the key's flow, as the tuple map would say: there the key of this tuple, with no flags
- * and no zone, leads to this slot. It does while the flow is complete and nobody holds its kill half: keys
- * are set before that and taken away after (slot.h). The generation is read first and last, so what is read
- * between is one flow's.
+ * Whether the slot has the key's flow, as a look for the key would say: there the key of this tuple, with no
+ * flags and no zone, leads to this slot. It does while the flow is complete and nobody holds its kill half:
+ * keys are set before that and taken away after (slot.h). The generation is read first and last, so what is
+ * read between is one flow's.
  */
 inline_ bool hint_is_true(struct fast_match *m, const union fast_key *key, __u32 proto, __u64 high,
 			  __u64 hint, __u32 now, const bool v6)
@@ -173,7 +174,7 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 {
 	__u64 hash = hint_hash(key, v6), hint;
 	struct hint_row *row = NULL;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	__u32 form;
 
 	if (likely(!(s->flags & SETTING_ZONES | p->tcp_flags & TCP_SYN))) /* what begins a flow has no hint */
@@ -185,7 +186,7 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 		if (m->flow && likely(hint_is_true(m, key, p->proto, high, hint, now, v6)))
 			goto found;
 	}
-	ref = tuple_find(&key->tuple, v6);
+	ref = tuple_find(&key->tuple, &copy, v6);
 	if (!ref)
 		return FAST_NOBODY;
 	m->slot = ref->slot;

@@ -82,7 +82,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	__u32 now = clock_now(), tag = 0, slot, before, deadline, due = 0;
 	struct settings *s = settings_get();
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
 	enum reason reason = REASON_FORWARDED;
@@ -118,7 +118,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 	tag = at == HOOK_EGRESS ? skb->tc_index : skb->tc_index & -(__u32)upper;
 	high = packet_key(&key, &p, tag, local, zones, v6);
 	blur(high, s->zero);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (!ref) {
 		if (at == HOOK_EGRESS && !local && !tag && settings_are_plain(s)) {
 			hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
@@ -244,7 +244,7 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 	struct settings *s = settings_get();
 	struct sctp_packet chunks;
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
 
@@ -257,7 +257,7 @@ inline_ int hook_sctp(struct __sk_buff *skb, const enum hook_dir at, const bool 
 	blur(word, s->zero);
 	high = packet_key(&key, &p, tag, local, zones_read(skb, at, s), v6);
 	blur(high, s->zero);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (ref) {
 		f = flow_at(ref->slot, v6);
 		if (f && flow_is_live(f, ref->gen, now)) {

@@ -223,7 +223,7 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 	__u32 ports = 0;
 	struct quote q = {};
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
 	enum ct_dir dir;
@@ -247,7 +247,7 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 				 tag & TAG_SLOT_MASK, v6);
 	else
 		high = tuple_key(&key, &reverse, q.proto, kind_key_flags(q.kind), tag_zone(tag, zones), v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (!ref)
 		goto unknown;
 	slot = ref->slot;

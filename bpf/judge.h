@@ -66,7 +66,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	enum reason reason = REASON_FORWARDED;
 	struct settings *s = settings_get();
 	struct tuple6 reply, original;
-	struct tuple_ref *held, ref = {};
+	struct tuple_ref *held, copy, ref = {};
 	__u16 held_gen;
 	union tuple_key key;
 	bool high, translated, source;
@@ -80,7 +80,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 			v6))
 		return judge_lost(skb, f, &reply, v6);
 	packet_key(&key, &p, tag, false, zones_read(skb, HOOK_EGRESS, s), v6);
-	held = tuple_find(&key, v6);
+	held = tuple_find(&key, &copy, v6);
 	if (!held)
 		return judge_lost(skb, f, &reply, v6);
 	held_slot = held->slot;

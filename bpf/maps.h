@@ -11,6 +11,11 @@
 enum {
 	FLOWS_DEFAULT = 262144,
 	FLOWS6_DEFAULT = 65536,
+#ifdef CTNAT_FETCH
+	INDEX_ROWS_DEFAULT = (FLOWS_DEFAULT + FLOWS6_DEFAULT) / 2,
+#else
+	INDEX_ROWS_DEFAULT = 1,
+#endif
 	HINT_ROWS_DEFAULT = (FLOWS_DEFAULT + FLOWS6_DEFAULT) / 16 * 7,
 	FRAGMENTS_MAX = 8192,
 	IFACES_MAX = 1024,
@@ -34,7 +39,9 @@ struct {
 	__type(value, struct flow6);
 } flows6 SEC(".maps");
 
-/* Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port.
+/*
+ * Where the flow of a tuple is. A translated flow has two keys: who claims the reply's has the port.
+ * From 5.12 on the index has the keys (bpf/index.h), and these those that find no room in it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -49,6 +56,25 @@ struct {
 	__type(key, struct tuple6_key);
 	__type(value, struct tuple_ref);
 } tuples6 SEC(".maps");
+
+/* Where the flow of a key is, by the key's hash, of both families. An entry where the kernel has no
+ * compare-and-swap; else page by page, so that a row is two cache lines. The loader sizes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, INDEX_ROWS_DEFAULT);
+#ifdef CTNAT_FETCH
+	__uint(map_flags, BPF_F_MMAPABLE);
+#endif
+	__type(key, __u32);
+	__type(value, struct index_row);
+} tuple_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct index_head);
+} index_head SEC(".maps");
 
 /* Where the flow of a key probably is, by the key's hash (bpf/hint.h). For both families; the loader sizes
  * it. */

@@ -29,7 +29,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	bool local = flags & HOP_LOCAL, upper = flags & HOP_UPPER, judge = false;
 	struct settings *s = settings_get();
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct iface *iface;
 	struct packet p;
 	__u32 tag = 0, zones = 0;
@@ -42,7 +42,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	if (at == HOOK_EGRESS || upper)
 		tag = skb->tc_index;
 	packet_key(&key, &p, tag, local, zones, v6);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (ref) {
 		__u32 slot = ref->slot;
 		__u16 gen = ref->gen;
@@ -85,7 +85,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	if (unlikely(!zones_meet(zones)))
 		return verdict_drop(skb, at, REASON_DROP_ZONE);
 	if (judge && index == RULE_NONE && !(flags & HOP_MASQUERADE) && zones_in(zones) == zones_out(zones)) {
-		ref = tuple_find(&key, v6);
+		ref = tuple_find(&key, &copy, v6);
 		if (ref) {
 			struct flow *f = flow_at(ref->slot, v6);
 

@@ -16,6 +16,7 @@
 #ifndef CTNAT_PORT_MAP_H
 #define CTNAT_PORT_MAP_H
 
+#include "bits.h"
 #include "maps.h"
 
 #ifdef CTNAT_FETCH
@@ -211,16 +212,6 @@ inline_ void port_map_give(__u32 side, __u32 port)
 		*word &= ~port_map_bit(port);
 }
 #endif
-
-/* The number of the lowest bit that is set. verifier: without a branch; so is all that is done for a word. */
-inline_ __u32 lowest_bit(__u64 x)
-{
-	__u64 bit = x & -x;
-
-	return -(bit & 0xaaaaaaaaaaaaaaaaULL) >> 63 | (-(bit & 0xccccccccccccccccULL) >> 63) << 1 |
-	       (-(bit & 0xf0f0f0f0f0f0f0f0ULL) >> 63) << 2 | (-(bit & 0xff00ff00ff00ff00ULL) >> 63) << 3 |
-	       (-(bit & 0xffff0000ffff0000ULL) >> 63) << 4 | (-(bit & 0xffffffff00000000ULL) >> 63) << 5;
-}
 
 /* Where to look: a range of ports, and those of a word that may be had. */
 struct port_map_search {

@@ -20,8 +20,6 @@
 #include "conntrack.h"
 #include "plan.h"
 
-enum { EEXIST = 17 };
-
 enum search {
 	SEARCH_FOUND,
 	SEARCH_AGAIN, /* this pass is used up */
@@ -150,12 +148,12 @@ inline_ __u32 flow_is_closing(const struct flow *f, __u32 end)
 /* Looks at one port: who holds it, if anybody does. */
 inline_ void port_look(struct port_walk *w, __u32 port, const bool v6)
 {
-	struct tuple_ref *held;
+	struct tuple_ref *held, copy;
 	const struct flow *f;
 	__u32 slot, dead, closing;
 
 	port_walk_set(w, bpf_htons(port), v6);
-	held = tuple_find(&w->key, v6);
+	held = tuple_find(&w->key, &copy, v6);
 	if (!held) {
 		w->free = port + 1;
 		return;
@@ -177,10 +175,10 @@ inline_ void port_look(struct port_walk *w, __u32 port, const bool v6)
 /* The slot whose flow holds a port, SLOT_NONE when it has just become free. */
 inline_ __u32 port_holder(struct port_walk *w, __u32 port, const bool v6)
 {
-	struct tuple_ref *held;
+	struct tuple_ref *held, copy;
 
 	port_walk_set(w, bpf_htons(port), v6);
-	held = tuple_find(&w->key, v6);
+	held = tuple_find(&w->key, &copy, v6);
 	return held ? held->slot : SLOT_NONE;
 }
 

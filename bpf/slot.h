@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The flow table: an array of slots, found through the tuple maps. This file hands slots out, tears flows
+ * The flow table: an array of slots, found by their keys (tuple.h). This file hands slots out, tears flows
  * down and says when a reference is good.
  *
  * Ownership without compare-and-swap (4.19 has only an atomic add that returns nothing): a counter that is

@@ -203,13 +203,13 @@ inline_ struct flow *track_find(struct track_found *found, const struct packet *
 				__u32 zones, __u32 now, __u32 zero, const bool v6)
 {
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct flow *f;
 	__u32 high, form;
 
 	high = packet_key(&key, p, tag, local, zones, v6);
 	blur(high, zero);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (!ref)
 		return NULL;
 	found->slot = ref->slot;

@@ -6,14 +6,8 @@
 #ifndef CTNAT_TUPLE_H
 #define CTNAT_TUPLE_H
 
-#include "maps.h"
+#include "index.h"
 #include "packet.h"
-
-/* A key of either family, as it lies on the stack. */
-union tuple_key {
-	struct tuple4_key v4;
-	struct tuple6_key v6;
-};
 
 /* One branch for the whole address, as the caller makes it. */
 inline_ bool address_equal(const __be32 *a, const __be32 *b, const bool v6)
@@ -118,34 +112,53 @@ inline_ __u8 kind_key_flags(__u8 kind)
 	return kind << KEY_ICMP_SHIFT;
 }
 
-inline_ struct tuple_ref *tuple_find(const union tuple_key *key, const bool v6)
+/*
+ * Where the flow of a key is; NULL: nobody holds it. What is returned lies in the map, or in `copy`.
+ * verifier: before 5.13 the map's own, of which nothing is read that is not used.
+ */
+inline_ struct tuple_ref *tuple_find(const union tuple_key *key, struct tuple_ref *copy, const bool v6)
 {
-	return v6 ? bpf_map_lookup_elem(&tuples6, &key->v6) : bpf_map_lookup_elem(&tuples4, &key->v4);
+#ifdef CTNAT_FETCH
+	__u64 word = index_find(key, v6);
+
+	*copy = (struct tuple_ref){.slot = word, .gen = word >> 32, .form = word >> 48};
+	return word ? copy : NULL;
+#else
+	(void)copy;
+	return tuple_map_find(key, v6);
+#endif
 }
 
 /*
- * 0, -EEXIST: the tuple is another flow's, -E2BIG/-ENOMEM: no room, -EBUSY: try again. One atomic insert.
- * It is an int: before 6.4 a compiled program calls the map's function itself, which returns one, and sees a
- * negative value without its sign in the upper half.
+ * 0, -EEXIST: the tuple is another flow's, -E2BIG/-ENOMEM: no room, -EBUSY: try again. At most one holds a
+ * key.
  */
 inline_ int tuple_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
 {
-	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_NOEXIST)
-		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_NOEXIST);
+#ifdef CTNAT_FETCH
+	return index_claim(key, ref, v6);
+#else
+	return tuple_map_update(key, ref, BPF_NOEXIST, v6);
+#endif
 }
 
+/* Has a key that is held lead elsewhere. */
 inline_ int tuple_replace(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
 {
-	return v6 ? bpf_map_update_elem(&tuples6, &key->v6, ref, BPF_EXIST)
-		  : bpf_map_update_elem(&tuples4, &key->v4, ref, BPF_EXIST);
+#ifdef CTNAT_FETCH
+	return index_replace(key, ref, v6);
+#else
+	return tuple_map_update(key, ref, BPF_EXIST, v6);
+#endif
 }
 
 inline_ void tuple_release(const union tuple_key *key, const bool v6)
 {
-	if (v6)
-		bpf_map_delete_elem(&tuples6, &key->v6);
-	else
-		bpf_map_delete_elem(&tuples4, &key->v4);
+#ifdef CTNAT_FETCH
+	index_release(key, v6);
+#else
+	tuple_map_delete(key, v6);
+#endif
 }
 
 /* How far a packet of a translated flow is on its way through the two hooks. */

@@ -11,14 +11,17 @@
 #ifndef CTNAT_TYPES_H
 #define CTNAT_TYPES_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 /* Names what is put into BTF although no map mentions it: docs travel with it to TypeScript. */
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 10, /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 11, /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,     /* nanoseconds >> TICK_SHIFT are ticks */
+	INDEX_CELLS = 7,     /* of a row of the index */
+	INDEX_SECRETS = 12,  /* as many words as the longest key has, and two (bpf/index_hash.h) */
 };
 
 enum ct_dir {
@@ -179,8 +182,9 @@ enum icmp_kind {
 };
 
 /*
- * Key of the tuple maps. The two endpoints are sorted (by address, then port, as numbers in memory
- * order), so that a packet of either direction of an untranslated flow makes the same key.
+ * What a flow is found by, and the key of the tuple maps. The two endpoints are sorted (by address, then
+ * port, as numbers in memory order), so that a packet of either direction of an untranslated flow makes the
+ * same key.
  */
 struct tuple4_key {
 	__be32 addr[2];
@@ -207,12 +211,34 @@ enum tuple_form {
 	FORM_PEER = 1 << 4, /* of a key with KEY_PEER: the flow is one of those that vouch for the address */
 };
 
-/* Value of the tuple maps: where the flow is. */
+/* What a key leads to, and the value of the tuple maps: where the flow is. */
 struct tuple_ref {
 	__u32 slot;
 	__u16 gen; /* differs from the slot's: the flow is gone and the slot another one's */
 	__u8 form;
 	__u8 pad;
+};
+
+/* Of one key. `tag` 0: free. */
+struct index_cell {
+	__u64 tag;
+	__u64 ref; /* struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6. 0:
+		      nobody's yet */
+};
+
+/* Two cache lines: the keys of one hash (bpf/index.h). */
+struct index_row {
+	struct bpf_spin_lock lock;
+	__u32 spilled; /* keys of this row that are in the tuple maps, for want of room */
+	__u64 pad;
+	struct index_cell cells[INDEX_CELLS];
+};
+
+/* Value of index_head: written before the first packet, and never again. */
+struct index_head {
+	__u32 rows; /* entries of tuple_index */
+	__u32 zero; /* as the settings' */
+	__u32 secrets[INDEX_SECRETS];
 };
 
 enum { HINTS_IN_ROW = 4 };
@@ -346,7 +372,7 @@ enum reason {
 	REASON_DROP_NO_PORT,  /* no free external port or identifier */
 	REASON_DROP_NO_ADDRESS,	 /* the masquerading interface has no address */
 	REASON_DROP_TABLE_FULL,	 /* no slot is free and no flow that is not assured could give way */
-	REASON_DROP_TUPLE_MAP,	 /* the tuple map refused the key */
+	REASON_DROP_TUPLE_MAP,	 /* there was no room for the key */
 	REASON_DROP_CLASH,	 /* the packet has the tuple of another flow's translated side */
 	REASON_DROP_REWRITE,	 /* the packet could not be rewritten */
 	REASON_DROP_RACE,	 /* lost a race with another CPU more often than it may retry */
@@ -743,6 +769,8 @@ enum edit_op {
 	EDIT_UPDATE, /* changes what `fields` names of the flow in slot `slot` of generation `gen` */
 	EDIT_OPEN,   /* makes the endpoint in slot `slot`, which is free; `status` and `timeout` hold */
 	EDIT_KEEP,   /* gives the endpoint in slot `slot` of generation `gen` that status and timeout */
+	EDIT_FREE,   /* frees cell `held_gen` of row `held_slot` of the index, which leads to that slot and
+			generation; INDEX_CELLS: a key of the row has left the tuple map */
 };
 
 enum edit_fields {
@@ -761,7 +789,7 @@ enum edit_result {
 	EDIT_BUSY,	 /* another CPU holds it: again */
 	EDIT_SLOT_TAKEN, /* the slot is not free: another one */
 	EDIT_EXISTS,	 /* a tuple is another flow's, whose slot and generation are held_slot and held_gen */
-	EDIT_NO_ROOM,	 /* the tuple map refused the key */
+	EDIT_NO_ROOM,	 /* there was no room for the key */
 	EDIT_LIMIT,	 /* EDIT_OPEN: the subscriber has as many ports as it may have */
 };
 

@@ -115,7 +115,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	__u32 now = clock_now(), slot, before;
 	struct tuple6 other;
 	union tuple_key key;
-	struct tuple_ref *ref;
+	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
 	enum ct_dir dir;
@@ -136,7 +136,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	}
 	high = packet_key(&key, &p, 0, false, 0, v6);
 	blur(high, s->zero);
-	ref = tuple_find(&key, v6);
+	ref = tuple_find(&key, &copy, v6);
 	if (!ref)
 		return xdp_miss(skb, &p, s, false, v6);
 	slot = ref->slot;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/** Finds the flow of a tuple through the tuple map, without a look at any other flow. */
+/** Finds the flow of a tuple by its key, without a look at any other flow. */
 import { endianness } from 'node:os';
 import type { Datapath } from './datapath.js';
 import type { TupleQuery } from './flow-editor.js';
@@ -7,9 +7,9 @@ import { CtDir, FLOW, FlowFlags } from './generated/layouts.gen.js';
 import { isIcmp } from './protocol.js';
 import { type FlowDir, RawFlow } from './raw-flow.js';
 import { SlotReader } from './slot-reader.js';
-import { readRef } from './table-check.js';
 import { nowTicks } from './ticks.js';
 import { tupleKeys } from './tuple-keys.js';
+import { TupleTable } from './tuple-table.js';
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 
@@ -22,14 +22,13 @@ const DIRECTIONS = [CtDir.ORIGINAL, CtDir.REPLY] as const;
 export function findRaw(datapath: Datapath, tuple: TupleQuery): RawFlow | undefined {
   const family = tuple.src.family === 'ipv4' ? 4 : 6;
   const probe = probeOf(tuple, family);
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   for (const flags of KEY_FLAGS) {
     probe.bytes[FLOW.offset.flags] = flags;
-    const value = map.get(tupleKeys(probe)[0]!.bytes);
-    if (!value) continue;
-    const { slot, gen } = readRef(value);
-    const raw = new SlotReader(datapath.maps[`flows${family}`].map, family).get(slot);
-    if (!raw.isUsed || raw.gen !== gen || raw.ticksLeft(nowTicks()) < 0) continue;
+    const ref = table.find(tupleKeys(probe)[0]!.bytes);
+    if (!ref) continue;
+    const raw = new SlotReader(datapath.maps[`flows${family}`].map, family).get(ref.slot);
+    if (!raw.isUsed || raw.gen !== ref.gen || raw.ticksLeft(nowTicks()) < 0) continue;
     if (DIRECTIONS.some((dir) => hasTuple(raw, dir, probe))) return raw;
   }
   return undefined;

@@ -11,6 +11,7 @@ import { filterFamilies, rawPredicate } from './raw-filter.js';
 import type { RawFlow } from './raw-flow.js';
 import { SlotReader } from './slot-reader.js';
 import { Sweeper } from './sweeper.js';
+import { TupleTable } from './tuple-table.js';
 
 /** A flow that matched, and the tick by which it was alive. */
 export interface Match {
@@ -18,9 +19,6 @@ export interface Match {
   readonly raw: RawFlow;
   readonly now: number;
 }
-
-/** As many keys as a hash bucket seldom has more of: the kernel hands out whole buckets. */
-const FIRST_KEYS = 16;
 
 export class FlowTable {
   readonly names: InterfaceNames;
@@ -83,10 +81,7 @@ export class FlowTable {
 
   /** No flow is without a key. To ask for one spares the look at every slot of a table that nobody uses. */
   #isEmpty(family: 4 | 6): boolean {
-    const keys = this.#datapath.maps[`tuples${family}`].map.lookupBatch(FIRST_KEYS);
-    const { done } = keys.next();
-    keys.return();
-    return done === true;
+    return new TupleTable(this.#datapath, family).isEmpty();
   }
 
   #reader(family: 4 | 6): SlotReader {

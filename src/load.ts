@@ -21,8 +21,9 @@ import type { FlavourName } from './flavours.js';
 import { Call, maps } from './generated/layouts.gen.js';
 import { Ledger } from './ledger.js';
 import { PROGRAM_NAMES } from './program-names.js';
-import { hintRows, initialSettings } from './settings.js';
+import { initialSettings } from './settings.js';
 import { emptyState, type RefusedFlavour } from './state.js';
+import { sizeTables, startIndex } from './table-sizes.js';
 
 export interface LoadOptions {
   /** Left out: CTNAT_FLAVOUR, or else the best that the kernel takes. */
@@ -43,6 +44,7 @@ export async function loadPinned(pinPath: string, options: LoadOptions): Promise
     removeHalves(pinPath);
     const { object } = loaded;
     fillCalls(object);
+    startIndex(object);
     const settings = new TypedMap(object.map('settings').map, maps.settings.key, maps.settings.value);
     settings.set(0, initialSettings(options.flows4, options.flows6));
     pinAll(loaded, pinPath);
@@ -89,20 +91,12 @@ function isRefused(error: unknown): error is VerifierError {
   return error instanceof VerifierError && error.errno !== constants.errno.EAGAIN;
 }
 
-/** Each flow has at most three keys (original, reply, and the one between the hooks); nearly all have one or two. */
-const KEYS_PER_FLOW = 2;
-
 function size(object: BpfObject, { flows4, flows6 }: LoadOptions): void {
-  const isMapped = feature('mmap').available;
-  object.map('hints').setMaxEntries(hintRows(flows4, flows6));
-  for (const [name, flows] of [
-    ['4', flows4],
-    ['6', flows6],
-  ] as const) {
-    object.map(`flows${name}`).setMaxEntries(flows);
-    object.map(`tuples${name}`).setMaxEntries(flows * KEYS_PER_FLOW);
-    // listings read the slots in place, where the kernel allows it
-    if (isMapped) object.map(`flows${name}`).setFlags(object.map(`flows${name}`).flags | MapFlag.MMAPABLE);
+  sizeTables(object, flows4, flows6);
+  if (!feature('mmap').available) return;
+  // listings read the slots in place, where the kernel allows it
+  for (const name of ['flows4', 'flows6']) {
+    object.map(name).setFlags(object.map(name).flags | MapFlag.MMAPABLE);
   }
 }
 

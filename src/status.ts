@@ -6,7 +6,7 @@ import { currentState } from './change.js';
 import { Datapath, MAP_NAMES } from './datapath.js';
 import { DEFAULT_TIMEOUTS } from './defaults.js';
 import { listReaders } from './events/places.js';
-import { Call } from './generated/layouts.gen.js';
+import { Call, Layout } from './generated/layouts.gen.js';
 import { Hooks } from './hooks.js';
 import { InterfaceNames } from './interface-names.js';
 import { interfaceStatus } from './interface-status.js';
@@ -24,6 +24,7 @@ import { SlotReader } from './slot-reader.js';
 import type { State } from './state.js';
 import { readLimited } from './subscribers.js';
 import type { Timeouts } from './timeouts.js';
+import { TupleTable } from './tuple-table.js';
 import { version } from './version.js';
 
 /** See Product.status(). Works where nothing is loaded, too: then there are no interfaces and no maps. */
@@ -99,7 +100,8 @@ function interfaces(remembered: State, hooks: Hooks): InterfaceStatus[] {
 function mapStatus(datapath: Datapath): MapStatus[] {
   return MAP_NAMES.map((name) => {
     const typed = datapath.maps[name];
-    return describe(name, typed.map, entries(datapath, name));
+    const room = name === 'tuple_index' ? Layout.INDEX_CELLS : 1;
+    return describe(name, typed.map, entries(datapath, name), room);
   });
 }
 
@@ -109,6 +111,8 @@ function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
       return usedSlots(datapath.maps.flows4.map, 4);
     case 'flows6':
       return usedSlots(datapath.maps.flows6.map, 6);
+    case 'tuple_index':
+      return new TupleTable(datapath, 4).countIndexed() + new TupleTable(datapath, 6).countIndexed();
     case 'nat_rules':
       return datapath.settings.ruleCount;
     case 'event_readers':
@@ -136,8 +140,10 @@ function usedSlots(map: BpfMap, family: 4 | 6): number {
   return count;
 }
 
-function describe(name: string, map: BpfMap, used: number): MapStatus {
-  return { name, type: map.type, entries: used, maxEntries: map.maxEntries, bytes: map.memoryBytes() };
+/** @param room of an entry, for what is counted */
+function describe(name: string, map: BpfMap, used: number, room = 1): MapStatus {
+  const { type, maxEntries } = map;
+  return { name, type, entries: used, maxEntries: maxEntries * room, bytes: map.memoryBytes() };
 }
 
 /** As they were given: the map has them rounded up to ticks. */

@@ -8,17 +8,18 @@
 import { endianness } from 'node:os';
 import { formatIpv4, formatIpv6 } from './address.js';
 import type { Datapath } from './datapath.js';
-import { TUPLE_REF, TUPLE4_KEY, TUPLE6_KEY, type TupleRef, tupleRefCodec } from './generated/layouts.gen.js';
+import { TUPLE4_KEY, TUPLE6_KEY } from './generated/layouts.gen.js';
 import { SlotReader } from './slot-reader.js';
 import { verifySubscribers } from './subscriber-check.js';
 import { peerKeys, type TupleKey, tupleKeys } from './tuple-keys.js';
+import { TupleTable } from './tuple-table.js';
 
 const BATCH = 1024;
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 
 /**
- * Compares the tuple maps and the flow maps, both ways.
+ * Compares the keys and the flow maps, both ways.
  * @returns what is wrong, a sentence each; empty if nothing is
  */
 export function verifyTables(datapath: Datapath): string[] {
@@ -29,52 +30,45 @@ export function verifyTables(datapath: Datapath): string[] {
   return [...pairs, ...verifySubscribers(datapath)];
 }
 
-/** A reference as it lies in the map's value. */
-export function readRef(bytes: Uint8Array, start = 0): TupleRef {
-  return tupleRefCodec.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), start);
-}
-
 function* strayKeys(datapath: Datapath, family: 4 | 6): Generator<string> {
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   const reader = new SlotReader(datapath.maps[`flows${family}`].map, family);
-  for (const { keys, values, count } of map.lookupBatch(BATCH)) {
+  for (const { count, slots, gens, forms, id } of table.held(BATCH)) {
     for (let i = 0; i < count; i++) {
-      const key = keys.subarray(i * map.keySize, (i + 1) * map.keySize);
-      const { slot, gen, form } = readRef(values, i * TUPLE_REF.size);
-      const name = `key ${keyText(key, family)} -> slot ${slot} generation ${gen} form ${form}`;
+      const slot = slots[i]!;
+      const name = `key ${placeText(id(i), family)} -> slot ${slot} generation ${gens[i]} form ${forms[i]}`;
       if (slot >= reader.slots) {
         yield `${name}: there is no such slot`;
         continue;
       }
       const raw = reader.get(slot);
-      if (raw.gen !== gen) yield `${name}: the slot has generation ${raw.gen}`;
+      const isOwn = (own: TupleKey): boolean => own.form === forms[i] && table.isOf(id(i), own.bytes);
+      if (raw.gen !== gens[i]) yield `${name}: the slot has generation ${raw.gen}`;
       else if (!raw.isUsed) yield `${name}: the slot is free`;
-      else if (![...tupleKeys(raw), ...peerKeys(raw)].some((own) => isSame(own, key, form)))
-        yield `${name}: the flow has other tuples`;
+      else if (![...tupleKeys(raw), ...peerKeys(raw)].some(isOwn)) yield `${name}: the flow has other tuples`;
     }
   }
 }
 
 function* lostFlows(datapath: Datapath, family: 4 | 6): Generator<string> {
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).held()) {
     for (const { bytes } of tupleKeys(raw)) {
-      const value = map.get(bytes);
+      const ref = table.find(bytes);
       const name = `flow in slot ${raw.slot} generation ${raw.gen}: its key ${keyText(bytes, family)}`;
-      if (!value) {
+      if (!ref) {
         yield `${name} is missing`;
-        continue;
-      }
-      const ref = readRef(value);
-      if (ref.slot !== raw.slot || ref.gen !== raw.gen) {
+      } else if (ref.slot !== raw.slot || ref.gen !== raw.gen) {
         yield `${name} leads to slot ${ref.slot} generation ${ref.gen}`;
       }
     }
   }
 }
 
-function isSame(own: TupleKey, key: Uint8Array, form: number): boolean {
-  return own.form === form && Buffer.compare(own.bytes, key) === 0;
+/** A key, or where it is in the index, which has none. */
+function placeText(id: string, family: 4 | 6): string {
+  const key = TupleTable.keyOf(id);
+  return key ? keyText(key, family) : `in cell ${id.slice(1)}`;
 }
 
 /** `tcp`-less but whole: protocol number, both endpoints in the key's order, flags and zone. */

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Puts right what invariant 5 forbids: half pairs, which only a map operation that failed in the middle of a
- * teardown can leave behind (a hash bucket's lock was held by the interrupted context, -EBUSY).
+ * teardown can leave behind (a hash bucket's lock was held by the interrupted context, -EBUSY). Keys in the index can't
+ * become such, short of an error in a program.
  *
  * A stale key, one whose slot has another generation, blocks its tuple for ever: whoever meets it never deletes
  * it (bpf/slot.h). It is deleted by the second pass that finds it with the same reference, and that is safe: each
  * pass reads the slots' generations before the keys. The first pass met the reference, so its flow had begun; the
  * second pass then read another generation, so the flow was over; and after that it met the reference still. A
  * flow's end takes its keys along, so this one was left behind, and nobody but a repair deletes such a key: until
- * then no other flow can claim it (BPF_NOEXIST), and the one that is deleted is the dead one. One pass is not
+ * then no other flow can claim it, and the one that is deleted is the dead one. One pass is not
  * enough: a flow that was made after the generations were read looks the same. A generation comes back after
  * 65,536 flows in one slot; that many between two passes could hide a stale key from one pair of passes. Only one
  * process repairs at a time: the agent.
@@ -18,11 +19,11 @@
  * its tuple be another flow's by then, that one loses the key to the teardown and is half a pair for the next pass.
  */
 import type { Datapath } from './datapath.js';
-import { TUPLE_REF, TupleForm, type TupleRef } from './generated/layouts.gen.js';
+import { TupleForm, type TupleRef } from './generated/layouts.gen.js';
 import { SlotReader } from './slot-reader.js';
 import { Sweeper } from './sweeper.js';
-import { readRef } from './table-check.js';
 import { keyCount, tupleKeys } from './tuple-keys.js';
+import { TupleTable } from './tuple-table.js';
 
 export interface Repaired {
   /** Stale keys deleted. */
@@ -35,7 +36,7 @@ const BATCH = 4096;
 
 /** What one pass found wrong, for the next to find again. */
 interface Suspects {
-  /** References by key, as latin1 text of its bytes. */
+  /** References by where they are (HeldKeys.id). */
   readonly keys: Map<string, TupleRef>;
   /** Generations by slot. */
   readonly flows: Map<number, number>;
@@ -74,16 +75,16 @@ function* findStaleKeys(
   family: 4 | 6,
   found: Suspects,
 ): Generator<void, Uint8Array, undefined> {
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   // read before any key: a reference that is dead by then can not come to life
   const gens = reader(datapath, family).generations();
   const keysOfSlot = new Uint8Array(gens.length);
   yield;
-  for (const { keys, values, count } of map.lookupBatch(BATCH)) {
+  for (const { count, slots, gens: of, forms, id } of table.held(BATCH)) {
     for (let i = 0; i < count; i++) {
-      const ref = readRef(values, i * TUPLE_REF.size);
-      if (gens[ref.slot] === ref.gen) keysOfSlot[ref.slot]! += ref.form & TupleForm.PEER ? 0 : 1;
-      else found.keys.set(keys.toString('latin1', i * map.keySize, (i + 1) * map.keySize), ref);
+      const slot = slots[i]!;
+      if (gens[slot] === of[i]) keysOfSlot[slot]! += forms[i]! & TupleForm.PEER ? 0 : 1;
+      else found.keys.set(id(i), { slot, gen: of[i]!, form: forms[i]! });
     }
     yield;
   }
@@ -96,28 +97,28 @@ function* findHalfFlows(
   keysOfSlot: Uint8Array,
   found: Suspects,
 ): Generator<void, void, undefined> {
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   let looked = 0;
   for (const raw of reader(datapath, family).held()) {
     if (++looked % BATCH === 0) yield;
     // a flow that was made since its keys were counted has none by that count
     if (keysOfSlot[raw.slot]! >= keyCount(raw)) continue;
     const isWhole = tupleKeys(raw).every(({ bytes }) => {
-      const value = map.get(bytes);
-      return value !== undefined && leadsTo(readRef(value), raw);
+      const ref = table.find(bytes);
+      return ref !== undefined && leadsTo(ref, raw);
     });
     if (!isWhole) found.flows.set(raw.slot, raw.gen);
   }
 }
 
 function deleteKeys(datapath: Datapath, family: 4 | 6, before: Suspects, found: Suspects): number {
-  const { map } = datapath.maps[`tuples${family}`];
+  const table = new TupleTable(datapath, family);
   let deleted = 0;
-  for (const [text, ref] of found.keys) {
-    const known = before.keys.get(text);
+  for (const [id, ref] of found.keys) {
+    const known = before.keys.get(id);
     if (known?.slot !== ref.slot || known.gen !== ref.gen) continue;
-    if (map.delete(Buffer.from(text, 'latin1'))) deleted++;
-    found.keys.delete(text);
+    if (table.delete(id, ref)) deleted++;
+    found.keys.delete(id);
   }
   return deleted;
 }

@@ -379,6 +379,13 @@ export const EditOp = {
   OPEN: 2,
   /** gives the endpoint in slot `slot` of generation `gen` that status and timeout (C: EDIT_KEEP) */
   KEEP: 3,
+  /**
+   * frees cell `held_gen` of row `held_slot` of the index, which leads to that slot and
+   * 			generation; INDEX_CELLS: a key of the row has left the tuple map
+   *
+   * C: EDIT_FREE.
+   */
+  FREE: 4,
 } as const;
 
 export type EditOp = (typeof EditOp)[keyof typeof EditOp];
@@ -397,7 +404,7 @@ export const EditResult = {
   SLOT_TAKEN: 4,
   /** a tuple is another flow's, whose slot and generation are held_slot and held_gen (C: EDIT_EXISTS) */
   EXISTS: 5,
-  /** the tuple map refused the key (C: EDIT_NO_ROOM) */
+  /** there was no room for the key (C: EDIT_NO_ROOM) */
   NO_ROOM: 6,
   /** EDIT_OPEN: the subscriber has as many ports as it may have (C: EDIT_LIMIT) */
   LIMIT: 7,
@@ -606,9 +613,13 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 10,
+  LAYOUT_VERSION: 11,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
+  /** of a row of the index (C: INDEX_CELLS) */
+  INDEX_CELLS: 7,
+  /** as many words as the longest key has, and two (bpf/index_hash.h) (C: INDEX_SECRETS) */
+  INDEX_SECRETS: 12,
 } as const;
 
 export type Layout = (typeof Layout)[keyof typeof Layout];
@@ -779,7 +790,7 @@ export const Reason = {
   DROP_NO_ADDRESS: 68,
   /** no slot is free and no flow that is not assured could give way (C: REASON_DROP_TABLE_FULL) */
   DROP_TABLE_FULL: 69,
-  /** the tuple map refused the key (C: REASON_DROP_TUPLE_MAP) */
+  /** there was no room for the key (C: REASON_DROP_TUPLE_MAP) */
   DROP_TUPLE_MAP: 70,
   /** the packet has the tuple of another flow's translated side (C: REASON_DROP_CLASH) */
   DROP_CLASH: 71,
@@ -882,6 +893,38 @@ export const TupleForm = {
 } as const;
 
 export type TupleForm = (typeof TupleForm)[keyof typeof TupleForm];
+
+/** C: struct bpf_spin_lock, 4 bytes. */
+export interface BpfSpinLock {
+  /** C: val: u32 at 0. */
+  val: number;
+}
+
+/** Where the fields of struct bpf_spin_lock are, for code that reads bytes in place. */
+export const BPF_SPIN_LOCK = {
+  size: 4,
+  offset: {
+    val: 0,
+  },
+} as const;
+
+export const bpfSpinLockLayout: StructShape = {
+  name: 'bpf_spin_lock',
+  size: 4,
+  fields: [
+    { name: 'val', offset: 0, type: 'u32' },
+  ],
+};
+
+export const bpfSpinLockCodec: Codec<BpfSpinLock> = {
+  size: 4,
+  read: (view, o) => ({
+    val: view.getUint32(o, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.val, 0, 4294967295, 'bpf_spin_lock.val'), LE);
+  },
+};
 
 /** The tick of the present timer tick, which most packets find here (bpf/clock.h). (C: struct clock_tick, 8 bytes) */
 export interface ClockTick {
@@ -2175,6 +2218,142 @@ export const ifaceCodec: Codec<Iface> = {
     view.setUint16(o + 76, whole(value.limitBurst, 0, 65535, 'iface.limit_burst'), LE);
     view.setUint16(o + 78, whole(value.limitPrefix, 0, 65535, 'iface.limit_prefix'), LE);
     zero(view, o + 46, 2);
+  },
+};
+
+/** Of one key. `tag` 0: free. (C: struct index_cell, 16 bytes) */
+export interface IndexCell {
+  /** C: tag: u64 at 0. */
+  tag: bigint;
+  /**
+   * struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6. 0:
+   * 		      nobody's yet
+   *
+   * C: ref: u64 at 8.
+   */
+  ref: bigint;
+}
+
+/** Where the fields of struct index_cell are, for code that reads bytes in place. */
+export const INDEX_CELL = {
+  size: 16,
+  offset: {
+    tag: 0,
+    ref: 8,
+  },
+} as const;
+
+export const indexCellLayout: StructShape = {
+  name: 'index_cell',
+  size: 16,
+  fields: [
+    { name: 'tag', offset: 0, type: 'u64' },
+    { name: 'ref', offset: 8, type: 'u64' },
+  ],
+};
+
+export const indexCellCodec: Codec<IndexCell> = {
+  size: 16,
+  read: (view, o) => ({
+    tag: view.getBigUint64(o, LE),
+    ref: view.getBigUint64(o + 8, LE),
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.tag, 'index_cell.tag'), LE);
+    view.setBigUint64(o + 8, unsigned64(value.ref, 'index_cell.ref'), LE);
+  },
+};
+
+/** Value of index_head: written before the first packet, and never again. (C: struct index_head, 56 bytes) */
+export interface IndexHead {
+  /** entries of tuple_index (C: rows: u32 at 0) */
+  rows: number;
+  /** as the settings' (C: zero: u32 at 4) */
+  zero: number;
+  /** C: secrets: u32[12] at 8. */
+  secrets: number[];
+}
+
+/** Where the fields of struct index_head are, for code that reads bytes in place. */
+export const INDEX_HEAD = {
+  size: 56,
+  offset: {
+    rows: 0,
+    zero: 4,
+    secrets: 8,
+  },
+} as const;
+
+export const indexHeadLayout: StructShape = {
+  name: 'index_head',
+  size: 56,
+  fields: [
+    { name: 'rows', offset: 0, type: 'u32' },
+    { name: 'zero', offset: 4, type: 'u32' },
+    { name: 'secrets', offset: 8, type: 'u32[12]' },
+  ],
+};
+
+export const indexHeadCodec: Codec<IndexHead> = {
+  size: 56,
+  read: (view, o) => ({
+    rows: view.getUint32(o, LE),
+    zero: view.getUint32(o + 4, LE),
+    secrets: times(12, (i) => view.getUint32(o + 8 + i * 4, LE)),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.rows, 0, 4294967295, 'index_head.rows'), LE);
+    view.setUint32(o + 4, whole(value.zero, 0, 4294967295, 'index_head.zero'), LE);
+    fixed(value.secrets, 12, 'index_head.secrets').forEach((item, i) => {
+      view.setUint32(o + 8 + i * 4, whole(item, 0, 4294967295, 'index_head.secrets'), LE);
+    });
+  },
+};
+
+/** Two cache lines: the keys of one hash (bpf/index.h). (C: struct index_row, 128 bytes) */
+export interface IndexRow {
+  /** C: lock: struct bpf_spin_lock at 0. */
+  lock: BpfSpinLock;
+  /** keys of this row that are in the tuple maps, for want of room (C: spilled: u32 at 4) */
+  spilled: number;
+  /** C: cells: struct index_cell[7] at 16. */
+  cells: IndexCell[];
+}
+
+/** Where the fields of struct index_row are, for code that reads bytes in place. */
+export const INDEX_ROW = {
+  size: 128,
+  offset: {
+    lock: 0,
+    spilled: 4,
+    cells: 16,
+  },
+} as const;
+
+export const indexRowLayout: StructShape = {
+  name: 'index_row',
+  size: 128,
+  fields: [
+    { name: 'lock', offset: 0, type: 'struct bpf_spin_lock' },
+    { name: 'spilled', offset: 4, type: 'u32' },
+    { name: 'cells', offset: 16, type: 'struct index_cell[7]' },
+  ],
+};
+
+export const indexRowCodec: Codec<IndexRow> = {
+  size: 128,
+  read: (view, o) => ({
+    lock: bpfSpinLockCodec.read(view, o),
+    spilled: view.getUint32(o + 4, LE),
+    cells: [indexCellCodec.read(view, o + 16), indexCellCodec.read(view, o + 32), indexCellCodec.read(view, o + 48), indexCellCodec.read(view, o + 64), indexCellCodec.read(view, o + 80), indexCellCodec.read(view, o + 96), indexCellCodec.read(view, o + 112)],
+  }),
+  write(view, o, value) {
+    bpfSpinLockCodec.write(view, o, value.lock);
+    view.setUint32(o + 4, whole(value.spilled, 0, 4294967295, 'index_row.spilled'), LE);
+    fixed(value.cells, 7, 'index_row.cells').forEach((item, i) => {
+      indexCellCodec.write(view, o + 16 + i * 16, item);
+    });
+    zero(view, o + 8, 8);
   },
 };
 
@@ -3644,8 +3823,9 @@ export const tuple4Codec: Codec<Tuple4> = {
 };
 
 /**
- * Key of the tuple maps. The two endpoints are sorted (by address, then port, as numbers in memory
- * order), so that a packet of either direction of an untranslated flow makes the same key.
+ * What a flow is found by, and the key of the tuple maps. The two endpoints are sorted (by address, then
+ * port, as numbers in memory order), so that a packet of either direction of an untranslated flow makes the
+ * same key.
  *
  * C: struct tuple4_key, 16 bytes.
  */
@@ -3824,7 +4004,7 @@ export const tuple6KeyCodec: Codec<Tuple6Key> = {
   },
 };
 
-/** Value of the tuple maps: where the flow is. (C: struct tuple_ref, 8 bytes) */
+/** What a key leads to, and the value of the tuple maps: where the flow is. (C: struct tuple_ref, 8 bytes) */
 export interface TupleRef {
   /** C: slot: u32 at 0. */
   slot: number;
@@ -3976,6 +4156,7 @@ const u64Codec: Codec<bigint> = {
 
 /** Every struct by its C name, to compare with a loaded object. */
 export const layouts = {
+  bpf_spin_lock: bpfSpinLockLayout,
   clock_tick: clockTickLayout,
   edit_request: editRequestLayout,
   event: eventLayout,
@@ -3994,6 +4175,9 @@ export const layouts = {
   hand: handLayout,
   hint_row: hintRowLayout,
   iface: ifaceLayout,
+  index_cell: indexCellLayout,
+  index_head: indexHeadLayout,
+  index_row: indexRowLayout,
   label_key: labelKeyLayout,
   label_set: labelSetLayout,
   lead: leadLayout,
@@ -4079,6 +4263,8 @@ export const maps: {
   readonly hints: MapLayout<number, HintRow>;
   /** C: ifaces: hash, u32 → struct iface. */
   readonly ifaces: MapLayout<number, Iface>;
+  /** C: index_head: array, u32 → struct index_head. */
+  readonly index_head: MapLayout<number, IndexHead>;
   /**
    * Labels of those flows that have any. No program looks at them: conntrack -L and -U do, and the sweep
    * forgets those of flows that are gone.
@@ -4130,7 +4316,15 @@ export const maps: {
   /** Rules for tracking; two banks, as nat_rules has. (C: track_rules: array, u32 → struct track_rules) */
   readonly track_rules: MapLayout<number, TrackRules>;
   /**
-   * Where the flow of a tuple is. A translated flow has two keys: BPF_NOEXIST on the reply's claims the port.
+   * Where the flow of a key is, by the key's hash, of both families. An entry where the kernel has no
+   * compare-and-swap; else page by page, so that a row is two cache lines. The loader sizes it.
+   *
+   * C: tuple_index: array, u32 → struct index_row.
+   */
+  readonly tuple_index: MapLayout<number, IndexRow>;
+  /**
+   * Where the flow of a tuple is. A translated flow has two keys: who claims the reply's has the port.
+   * From 5.12 on the index has the keys (bpf/index.h), and these those that find no room in it.
    *
    * C: tuples4: hash, struct tuple4_key → struct tuple_ref.
    */
@@ -4286,6 +4480,14 @@ export const maps: {
     key: u32Codec,
     value: ifaceCodec,
   },
+  index_head: {
+    name: 'index_head',
+    type: 'array',
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: indexHeadCodec,
+  },
   labels: {
     name: 'labels',
     type: 'hash',
@@ -4397,6 +4599,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: trackRulesCodec,
+  },
+  tuple_index: {
+    name: 'tuple_index',
+    type: 'array',
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: indexRowCodec,
   },
   tuples4: {
     name: 'tuples4',

@@ -24,9 +24,9 @@ import { RawFlow } from '../raw-flow.js';
 import { SlotReader } from '../slot-reader.js';
 import type { Attachment, State } from '../state.js';
 import { Sweeper } from '../sweeper.js';
-import { readRef } from '../table-check.js';
 import { nowTicks, ticksOfMs } from '../ticks.js';
 import { tupleKeys } from '../tuple-keys.js';
+import { TupleTable } from '../tuple-table.js';
 import { wordsAddress } from '../words.js';
 import { hostListens, socketsOnce } from './host-ports.js';
 import type { Held, Inside, Mapper, NotOpened, Outside } from './mapper.js';
@@ -104,9 +104,9 @@ export class KernelMapper implements Mapper {
   find(inside: Inside, outside: Outside): Held | undefined {
     const family = familyOf(inside);
     const key = insideKey(inside, outside.address);
-    const value = this.#datapath.maps[`tuples${family}`].map.get(key);
-    if (!value) return undefined;
-    const { slot, gen } = readRef(value);
+    const ref = new TupleTable(this.#datapath, family).find(key);
+    if (!ref) return undefined;
+    const { slot, gen } = ref;
     const raw = this.#slot(family, slot);
     if (!raw.isEndpoint || raw.gen !== gen) return undefined;
     return { slot, gen, external: { address: outside.address, port: raw.dport(CtDir.REPLY) } };

@@ -64,7 +64,7 @@ t.test('the counts agree while flows come and go', only, async (t) => {
   t.equal(await count(ctnat), 0);
   const { maps } = await ctnat.json<{ maps: { name: string; entries: number }[] }>(['status']);
   t.same(
-    maps.filter(({ name, entries }) => /^(flows|tuples)/.test(name) && entries > 0),
+    maps.filter(({ name, entries }) => /^(flows|tuple)/.test(name) && entries > 0),
     [],
     'and not a key or slot is left',
   );

@@ -94,7 +94,7 @@ t.test(`${SECONDS} s of everything leave nothing behind`, { skip: CTNAT_ONLY }, 
     'every flow is swept',
     async () => {
       const { maps } = await ctnat.json<{ maps: { name: string; entries: number }[] }>(['status']);
-      return maps.every(({ name, entries }) => !/^(flows|tuples)/.test(name) || entries === 0);
+      return maps.every(({ name, entries }) => !/^(flows|tuple)/.test(name) || entries === 0);
     },
     30_000,
   );

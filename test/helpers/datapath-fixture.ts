@@ -32,6 +32,7 @@ import {
 import type { InterfaceName, Network, StepOptions, StepResult } from './datapath/step.js';
 import { openStepper, type Stepper } from './datapath/stepper.js';
 import { ETHERTYPE } from './packet.js';
+import { countKeys, forgetKeys, type KeyMaps } from './tables/keys.js';
 
 export type { Hook, StepOptions, StepResult } from './datapath/step.js';
 
@@ -114,6 +115,7 @@ export class Datapath {
     for (const name of [
       'flows4',
       'flows6',
+      'tuple_index',
       'metrics',
       'counters',
       'nat_retries',
@@ -241,9 +243,9 @@ export class Datapath {
     return closeLongWay(this.#object);
   }
 
-  /** Entries of the tuple map: keys that lead to flows. */
+  /** Keys that lead to flows. */
   keys(family: 4 | 6 = 4): number {
-    return (family === 4 ? this.map(maps.tuples4) : this.map(maps.tuples6)).count();
+    return countKeys(this.#keyMaps(), family);
   }
 
   /** Tears one IPv4 flow down, or an endpoint without flows, as the commands do; false if nobody is in the slot. */
@@ -291,8 +293,17 @@ export class Datapath {
 
   /** Takes an IPv4 flow's key away, which is of that form (TupleForm). */
   forgetKey(slot: number, form: number): void {
-    const tuples = this.map(maps.tuples4);
-    for (const [key, ref] of tuples.entries()) if (ref.slot === slot && ref.form & form) tuples.delete(key);
+    forgetKeys(this.#keyMaps(), 4, (ref) => ref.slot === slot && (ref.form & form) !== 0);
+  }
+
+  #keyMaps(): KeyMaps {
+    const { tuples4, tuples6, tuple_index, index_head } = maps;
+    return {
+      tuples4: this.map(tuples4),
+      tuples6: this.map(tuples6),
+      tuple_index: this.map(tuple_index),
+      index_head: this.map(index_head),
+    };
   }
 
   /** Makes a flow look as if it had begun so many seconds ago. */

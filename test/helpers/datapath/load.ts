@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, TypedMap, u32 } from 'libbpf-ts';
 import { Call } from '../../../src/generated/layouts.gen.js';
-import { hintRows } from '../../../src/settings.js';
+import { sizeTables, startIndex } from '../../../src/table-sizes.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 /** Folder of the build's object files. */
@@ -35,13 +35,9 @@ export interface DatapathOptions {
 /** Loads a flavour with room for so many flows of each family, sized as attaching sizes it. The caller closes it. */
 export function loadDatapath(flavour: string, flows: number, options: DatapathOptions = {}): BpfObject {
   const object = openBuilt(`${flavour}/ctnat.bpf.o`, options.objects);
-  const flows6 = options.flows6 ?? flows;
-  object.map('flows4').setMaxEntries(flows);
-  object.map('flows6').setMaxEntries(flows6);
-  object.map('tuples4').setMaxEntries(flows * 2);
-  object.map('tuples6').setMaxEntries(flows6 * 2);
-  object.maps.get('hints')?.setMaxEntries(hintRows(flows, flows6)); // an older build, that the bench compares with, has none
+  sizeTables(object, flows, options.flows6 ?? flows);
   object.load();
+  startIndex(object);
   const calls = new TypedMap(object.map('calls').map, u32, u32);
   for (const [name, index] of Object.entries(Call)) {
     calls.set(index, object.program(`call_${name.toLowerCase()}4`).fd);

@@ -10,7 +10,10 @@
  */
 #define _GNU_SOURCE
 #include "tracker.h"
-#include "types.h"
+#define inline_ static inline
+#define UNROLL
+#define hide(x) (void)(x)
+#include "index_hash.h"
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -25,6 +28,8 @@ enum fd {
 	FD_SWEEP6,
 	FD_TUPLES4,
 	FD_TUPLES6,
+	FD_INDEX,
+	FD_INDEX_HEAD,
 	FD_FLOWS4,
 	FD_FLOWS6,
 	FD_METRICS,
@@ -37,6 +42,7 @@ enum {
 	LAST_PACKET_TICKS = 1,	    /* bpf/flow_tcp.h: a flow with so little left has seen its last packet */
 	CPUS_MAX = 256,
 	LOCAL_MAX = 16,
+	INDEX_ROWS_MAX = 16384,
 };
 
 static __u32 ifindex[SIDES];
@@ -167,6 +173,59 @@ static void endpoints_take(const struct place *place, bool v6, int dir, struct e
 	}
 }
 
+/* As bpf/tuple.h finds it. */
+static bool key_find(const union key_any *key, bool v6, struct tuple_ref *ref)
+{
+	int count = (v6 ? sizeof(key->v6) : sizeof(key->v4)) / sizeof(__u32);
+	__u32 words[sizeof(*key) / sizeof(__u32)], which = 0;
+	static struct index_head head;
+	struct index_row row;
+	__u64 tag;
+
+	memcpy(words, key, sizeof(words));
+	if (!head.rows)
+		map_get(FD_INDEX_HEAD, &which, &head);
+	if (head.rows) {
+		which = index_hash(words, count, &head, &tag);
+		if (!map_get(FD_INDEX, &which, &row))
+			return false;
+		for (int i = 0; i < INDEX_CELLS; i++) {
+			if (row.cells[i].tag != tag || !row.cells[i].ref)
+				continue;
+			ref->slot = row.cells[i].ref;
+			ref->gen = row.cells[i].ref >> 32;
+			return true;
+		}
+	}
+	return map_get(v6 ? FD_TUPLES6 : FD_TUPLES4, key, ref);
+}
+
+/* Keys in the index; before 5.12 it is one empty row. */
+static uint32_t cells_count(void)
+{
+	static struct index_row rows[INDEX_ROWS_MAX];
+	static __u32 keys[INDEX_ROWS_MAX], next;
+	union bpf_attr attr = {.batch = {.out_batch = (uintptr_t)&next,
+					 .keys = (uintptr_t)keys,
+					 .values = (uintptr_t)rows,
+					 .count = INDEX_ROWS_MAX,
+					 .map_fd = FD_INDEX}};
+	struct index_head head;
+	uint32_t found = 0;
+	__u32 zero = 0;
+
+	if (!map_get(FD_INDEX_HEAD, &zero, &head) || !head.rows)
+		return 0;
+	if (bpf(BPF_MAP_LOOKUP_BATCH, &attr) && errno != ENOENT)
+		die("index");
+	if (attr.batch.count != head.rows)
+		die("the index has too many rows");
+	for (__u32 i = 0; i < head.rows; i++)
+		for (int j = 0; j < INDEX_CELLS; j++)
+			found += rows[i].cells[j].tag != 0;
+	return found;
+}
+
 /* Where the watched tuple leads, alive or not. A query's tuple is that of the flow which it began. */
 static bool place_find(const struct watch *watch, struct place *place)
 {
@@ -176,7 +235,7 @@ static bool place_find(const struct watch *watch, struct place *place)
 
 	memset(place, 0, sizeof(*place));
 	key_make(watch, &key);
-	if (!map_get(v6 ? FD_TUPLES6 : FD_TUPLES4, &key, &ref))
+	if (!key_find(&key, v6, &ref))
 		return false;
 	place->slot = ref.slot;
 	if (!map_get(v6 ? FD_FLOWS6 : FD_FLOWS4, &ref.slot, &place->flow))
@@ -296,7 +355,7 @@ static uint32_t keys_count(int map)
 /* Keys, of which a flow has one or two: what matters is whether there are any. */
 static uint32_t tracker_left(void)
 {
-	return keys_count(FD_TUPLES4) + keys_count(FD_TUPLES6);
+	return keys_count(FD_TUPLES4) + keys_count(FD_TUPLES6) + cells_count();
 }
 
 static bool tracker_set(const char *name, uint32_t value)

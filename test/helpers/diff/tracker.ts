@@ -215,7 +215,7 @@ export async function startDatapath(teardown: Teardown, flavour: string): Promis
     harness.program('harness_step').fd,
     object.program('ct_sweep4').fd,
     object.program('ct_sweep6').fd,
-    ...['tuples4', 'tuples6', 'flows4', 'flows6', 'metrics', 'settings'].map(
+    ...['tuples4', 'tuples6', 'tuple_index', 'index_head', 'flows4', 'flows6', 'metrics', 'settings'].map(
       (name) => object.map(name).map.fd,
     ),
   ];

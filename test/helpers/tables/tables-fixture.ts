@@ -4,10 +4,10 @@ import { removePinDirectory } from 'libbpf-ts';
 import type { Test } from 'tap';
 import { Datapath } from '../../../src/datapath.js';
 import type { FlavourName } from '../../../src/flavours.js';
-import { tupleRefCodec } from '../../../src/generated/layouts.gen.js';
 import { tupleKeys } from '../../../src/tuple-keys.js';
 import { Daemon } from '../process.js';
 import { Teardown } from '../teardown.js';
+import { putKey } from './keys.js';
 import { flow4, flow6, isIpv6, type Made, rawFlow } from './made-flow.js';
 
 let loaded = 0;
@@ -33,28 +33,29 @@ export class Tables {
     return new Tables(datapath, teardown);
   }
 
-  /** Puts a flow into a slot, and its keys into the tuple map. */
+  /** Puts a flow into a slot, and its keys where the datapath finds them. */
   put(slot: number, made: Made): void {
     const { flows4, flows6 } = this.datapath.maps;
     if (isIpv6(made)) flows6.set(slot, flow6(made));
     else flows4.set(slot, flow4(made));
     const raw = rawFlow(made, slot);
-    const { map } = this.datapath.maps[`tuples${raw.family}`];
     for (const { bytes, form } of tupleKeys(raw)) {
-      const ref = Buffer.alloc(tupleRefCodec.size);
-      tupleRefCodec.write(new DataView(ref.buffer, ref.byteOffset, ref.length), 0, {
-        slot,
-        gen: raw.gen,
-        form,
-      });
-      map.set(bytes, ref);
+      putKey(this.datapath.maps, raw.family, bytes, { slot, gen: raw.gen, form });
     }
   }
 
   /** Frees every slot and forgets every key and count. */
   clear(): void {
     const { maps } = this.datapath;
-    for (const name of ['flows4', 'flows6', 'tuples4', 'tuples6', 'ifaces', 'counters'] as const)
+    for (const name of [
+      'flows4',
+      'flows6',
+      'tuple_index',
+      'tuples4',
+      'tuples6',
+      'ifaces',
+      'counters',
+    ] as const)
       maps[name].clear();
   }
 

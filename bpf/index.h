@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Who holds a key, on kernels with locks in map values, and atomic operations to count by (5.12): rows of
+ * cells in an array, two cache lines each, in place of a hash map's bucket, list and element, and a quarter
+ * of its memory. For both families.
+ *
+ * A cell has no key but a tag of 64 bits, which with its row stands for the key (index_hash.h). It is free
+ * while the tag is 0. Who claims a key looks for the tag and takes a cell under the row's lock, with
+ * interrupts off: as with the hash map, nobody meets half of it, and of two claimers one has the key. Readers
+ * take no lock: the reference is there before the tag, and read between two looks at it. Where the hardware
+ * turns the two round, a reader sees what the cell held before, whose flow is over: its slot has another
+ * generation.
+ *
+ * A row without room leaves a key to the tuple map and counts it. No helper may be called under the lock, so
+ * in a row that counts some a claimer first takes the cell without a reference, then looks into the map, and
+ * then gives it one or gives it back; who puts a key into the map, counted before, looks at the row then and
+ * takes it out again if the tag is there. Each is in its place before it looks at the other's, with a full
+ * barrier between (the map's own locks are one), so no two hold a key; both may give way, and look again as
+ * whoever loses a race does.
+ */
+#ifndef CTNAT_INDEX_H
+#define CTNAT_INDEX_H
+
+#include "bits.h"
+#include "index_hash.h"
+#include "tuple_map.h"
+
+#ifdef CTNAT_FETCH
+
+/* A key's row and tag. */
+struct index_place {
+	struct index_row *row;
+	__u64 tag;
+	__u64 zero;
+};
+
+inline_ bool index_find_place(struct index_place *at, const union tuple_key *key, const bool v6)
+{
+	const int words = (v6 ? sizeof(struct tuple6_key) : sizeof(struct tuple4_key)) / sizeof(__u32);
+	struct index_head *head;
+	__u32 which = 0;
+
+	head = bpf_map_lookup_elem(&index_head, &which);
+	if (!head)
+		return false;
+	in_memory(*key); /* it was written in other pieces than it is read in */
+	which = index_hash(key->words, words, head, &at->tag);
+	at->zero = head->zero;
+	at->row = bpf_map_lookup_elem(&tuple_index, &which);
+	return at->row;
+}
+
+/*
+ * 1 if it is not 0, else 0. verifier: without a branch, as is everything that is done for each cell; and no
+ * mask: of what it knows to be 0 or -1, 6.18 walks both ways through an AND with a constant.
+ */
+inline_ __u64 is_some(__u64 x)
+{
+	__u64 minus = -x;
+
+	hide(minus); /* or the compiler sees what it is, and makes a branch of it */
+	x = (x | minus) >> 63;
+	hide(x);
+	return x;
+}
+
+/* The reference that the row has for the tag; 0: none. At most one cell holds a key, the others add 0. */
+inline_ __u64 index_read(const struct index_place *at)
+{
+	__u64 found = 0, differs, ref;
+
+	UNROLL
+	for (int i = 0; i < INDEX_CELLS; i++) {
+		const struct index_cell *cell = &at->row->cells[i];
+
+		differs = read_once(cell->tag) ^ at->tag;
+		ref = read_once(cell->ref);
+		/* once more: the cell may just have become another key's */
+		differs |= read_once(cell->tag) ^ at->tag;
+		found |= ref & (is_some(differs) - 1);
+		hide(found);
+	}
+	return found;
+}
+
+/* A bit for each cell that has the tag. */
+inline_ __u64 index_tagged(const struct index_place *at)
+{
+	__u64 found = 0;
+
+	UNROLL
+	for (int i = 0; i < INDEX_CELLS; i++) {
+		found |= (is_some(read_once(at->row->cells[i].tag) ^ at->tag) ^ 1) << i;
+		hide(found);
+	}
+	return found;
+}
+
+/* The same of cells that hold the key: one that somebody is about to take is his alone. */
+inline_ __u64 index_held(const struct index_place *at)
+{
+	__u64 found = 0;
+
+	UNROLL
+	for (int i = 0; i < INDEX_CELLS; i++) {
+		found |= ((is_some(read_once(at->row->cells[i].tag) ^ at->tag) ^ 1) &
+			  is_some(read_once(at->row->cells[i].ref)))
+			 << i;
+		hide(found);
+	}
+	return found;
+}
+
+/* A bit for each free cell. */
+inline_ __u64 index_free(const struct index_place *at)
+{
+	__u64 found = 0;
+
+	UNROLL
+	for (int i = 0; i < INDEX_CELLS; i++) {
+		found |= (is_some(read_once(at->row->cells[i].tag)) ^ 1) << i;
+		hide(found);
+	}
+	return found;
+}
+
+/* The first of some cells; INDEX_CELLS: there is none. */
+inline_ __u32 index_first(__u64 cells)
+{
+	return lowest_bit(cells | 1 << INDEX_CELLS);
+}
+
+/* verifier: the bounds, which it has not seen */
+inline_ struct index_cell *index_cell(const struct index_place *at, __u32 which)
+{
+	hide(which);
+	return which < INDEX_CELLS ? &at->row->cells[which] : NULL;
+}
+
+/* A reference as a cell has it. The family is for who looks at all cells. */
+inline_ __u64 index_word(const struct tuple_ref *ref, const bool v6)
+{
+	return ref->slot | (__u64)ref->gen << 32 | (__u64)ref->form << 48 | (__u64)v6 << 56;
+}
+
+/* What a key leads to, as index_word() has it; 0: nobody holds it. */
+inline_ __u64 index_find(const union tuple_key *key, const bool v6)
+{
+	struct index_place at;
+	struct tuple_ref *ref;
+	__u64 found;
+
+	if (!index_find_place(&at, key, v6))
+		return 0;
+	found = index_read(&at);
+	if (unlikely(!found && read_once(at.row->spilled))) {
+		ref = tuple_map_find(key, v6);
+		if (ref)
+			found = index_word(ref, v6);
+	}
+	found ^= at.zero; /* verifier: nothing is known of it, whichever way it was found */
+	return found;
+}
+
+inline_ bool index_has_spilled(const struct index_place *at, const union tuple_key *key, const bool v6)
+{
+	return unlikely(read_once(at->row->spilled)) && tuple_map_find(key, v6);
+}
+
+/* The key leaves the tuple map. */
+inline_ void index_unspill(const struct index_place *at, const union tuple_key *key, const bool v6)
+{
+	if (!tuple_map_delete(key, v6))
+		__sync_fetch_and_add(&at->row->spilled, -1);
+}
+
+/* The row has no room, and counts the key already. */
+inline_ int index_spill(const struct index_place *at, const union tuple_key *key, const struct tuple_ref *ref,
+			const bool v6)
+{
+	int err = tuple_map_update(key, ref, BPF_NOEXIST, v6);
+
+	if (err) {
+		__sync_fetch_and_add(&at->row->spilled, -1);
+		return err;
+	}
+	if (likely(!index_tagged(at)))
+		return 0;
+	index_unspill(at, key, v6);
+	return -EEXIST;
+}
+
+inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+{
+	__u64 word = index_word(ref, v6), tagged, spilled;
+	struct index_place at;
+	struct index_cell *cell;
+
+	if (!index_find_place(&at, key, v6))
+		return -ENOENT;
+	if (index_has_spilled(&at, key, v6))
+		return -EEXIST;
+	bpf_spin_lock(&at.row->lock);
+	tagged = index_tagged(&at);
+	cell = index_cell(&at, index_first(index_free(&at)));
+	spilled = at.row->spilled;
+	if (unlikely(tagged)) {
+		bpf_spin_unlock(&at.row->lock);
+		return -EEXIST;
+	}
+	if (unlikely(!cell)) {
+		__sync_fetch_and_add(&at.row->spilled, 1);
+		bpf_spin_unlock(&at.row->lock);
+		return index_spill(&at, key, ref, v6);
+	}
+	write_once(cell->ref, word & (is_some(spilled) - 1));
+	barrier_compiler();
+	write_once(cell->tag, at.tag);
+	bpf_spin_unlock(&at.row->lock);
+	if (likely(!spilled))
+		return 0;
+	__sync_fetch_and_add(&at.row->spilled, 0); /* a full barrier: the tag is there before the look */
+	if (tuple_map_find(key, v6)) {
+		write_once(cell->tag, 0);
+		return -EEXIST;
+	}
+	write_once(cell->ref, word);
+	return 0;
+}
+
+inline_ int index_replace(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
+{
+	struct index_cell *cell;
+	struct index_place at;
+
+	if (!index_find_place(&at, key, v6))
+		return -ENOENT;
+	bpf_spin_lock(&at.row->lock);
+	cell = index_cell(&at, index_first(index_held(&at)));
+	if (cell)
+		write_once(cell->ref, index_word(ref, v6));
+	bpf_spin_unlock(&at.row->lock);
+	if (cell)
+		return 0;
+	return read_once(at.row->spilled) ? tuple_map_update(key, ref, BPF_EXIST, v6) : -ENOENT;
+}
+
+inline_ void index_release(const union tuple_key *key, const bool v6)
+{
+	struct index_cell *cell;
+	struct index_place at;
+
+	if (!index_find_place(&at, key, v6))
+		return;
+	bpf_spin_lock(&at.row->lock);
+	cell = index_cell(&at, index_first(index_held(&at)));
+	if (cell)
+		write_once(cell->tag, 0);
+	bpf_spin_unlock(&at.row->lock);
+	if (unlikely(!cell) && read_once(at.row->spilled))
+		index_unspill(&at, key, v6);
+}
+
+#endif
+
+#endif
