@@ -9,14 +9,16 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readTap } from '../../scripts/tap.mjs';
 import { testFiles } from './suite.mjs';
 
-/** A file's limit on a machine as fast as the host. The gateway's runs every command, each a process of its own. */
+/** A file's limit on a machine as fast as the host. */
 const FILE_SECONDS = 30;
-const GATEWAY_SECONDS = 90;
-const limitOf = (file) => (file.endsWith('/gateway.test.js') ? GATEWAY_SECONDS : FILE_SECONDS) * slow;
+/** The gateway's runs every command, each a process of its own; that of packets runs most of test/prog. */
+const LONG_SECONDS = { 'gateway.test.js': 90, 'packets.test.js': 60 };
+const limitOf = (file) => (LONG_SECONDS[basename(file)] ?? FILE_SECONDS) * slow;
 const GRACE_MS = 10_000; // between SIGTERM, which lets a test tear down, and SIGKILL
 /** An emulated machine is about 35 times slower at JavaScript, and 5 to 10 times at everything else. */
 const SLOW_EMULATED = 20;
