@@ -81,7 +81,7 @@ export class FlowTable {
 
   /** No flow is without a key. To ask for one spares the look at every slot of a table that nobody uses. */
   #isEmpty(family: 4 | 6): boolean {
-    return new TupleTable(this.#datapath, family).isEmpty();
+    return new TupleTable(this.#datapath, family).isSeenEmpty();
   }
 
   #reader(family: 4 | 6): SlotReader {
