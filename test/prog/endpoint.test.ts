@@ -4,6 +4,7 @@
 
 import type { Test } from 'tap';
 import { FlowLock, TupleForm } from '../../src/generated/layouts.gen.js';
+import { SOON } from '../helpers/datapath/settings.js';
 import { check, samePacket, walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath, Setup } from '../helpers/datapath-fixture.js';
 import {
@@ -202,7 +203,7 @@ withDatapath(async (t, datapath) => {
   await t.test('a RST that answers a stranger keeps no mapping open (RFC 7857 section 7.1)', async (t) => {
     datapath.configure(gateway('eif'));
     portOf(t, datapath, segment(CLIENT, 40000, SERVER, 80, 'S'));
-    datapath.setDeadline(datapath.endpoints()[0]!.slot, 5);
+    datapath.setDeadline(datapath.endpoints()[0]!.slot, SOON);
     for (const port of [7, 8]) {
       t.ok(getsIn(datapath, segment(STRANGER, port, ROUTER_WAN, 40000, 'S')));
       const refused = walk(datapath, 'out', segment(CLIENT, 40000, STRANGER, port, 'RA'));
@@ -213,7 +214,7 @@ withDatapath(async (t, datapath) => {
         'the RST is translated',
       );
     }
-    t.ok(datapath.endpoints()[0]!.secondsLeft < 6);
+    t.ok(datapath.endpoints()[0]!.secondsLeft < SOON + 1);
   });
 
   await t.test('ICMP: an identifier is mapped whatever the destination (RFC 5508 REQ-1a)', async (t) => {
@@ -298,15 +299,15 @@ withDatapath(async (t, datapath) => {
     datapath.configure(gateway('eif'));
     portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 53));
     const [endpoint] = datapath.endpoints();
-    datapath.setDeadline(endpoint!.slot, 5);
+    datapath.setDeadline(endpoint!.slot, SOON);
     for (const port of [7, 8]) t.ok(getsIn(datapath, datagram(STRANGER, port, ROUTER_WAN, 40000)));
     const strange = datapath.flows().find(({ original }) => original.startsWith('STRANGER 7'))!;
-    datapath.setDeadline(strange.slot, 5); // so that its next packet moves it by more than a step
+    datapath.setDeadline(strange.slot, SOON); // so that its next packet moves it by more than a step
     walk(datapath, 'back', datagram(STRANGER, 7, ROUTER_WAN, 40000));
-    t.ok(datapath.endpoints()[0]!.secondsLeft < 6, 'unanswered');
+    t.ok(datapath.endpoints()[0]!.secondsLeft < SOON + 1, 'unanswered');
 
     walk(datapath, 'out', datagram(CLIENT, 40000, STRANGER, 7));
-    t.ok(datapath.endpoints()[0]!.secondsLeft > 20, 'answered');
+    t.ok(datapath.endpoints()[0]!.secondsLeft > SOON, 'answered');
   });
 
   await t.test('every packet of its flows prolongs it, either way (RFC 4787 REQ-6)', async (t) => {
@@ -314,14 +315,14 @@ withDatapath(async (t, datapath) => {
       datapath.configure(gateway('eif'));
       portOf(t, datapath, datagram(CLIENT, 40000, SERVER, 53));
       walk(datapath, 'back', datagram(SERVER, 53, ROUTER_WAN, 40000));
-      datapath.setDeadline(datapath.endpoints()[0]!.slot, 5);
-      datapath.setDeadline(datapath.flows()[0]!.slot, 5);
+      datapath.setDeadline(datapath.endpoints()[0]!.slot, SOON);
+      datapath.setDeadline(datapath.flows()[0]!.slot, SOON);
       const packet =
         way === 'out' ? datagram(CLIENT, 40000, SERVER, 53) : datagram(SERVER, 53, ROUTER_WAN, 40000);
       walk(datapath, way, packet);
       const left = (view: { secondsLeft: number }): number => view.secondsLeft;
       t.ok(left(datapath.endpoints()[0]!) >= left(datapath.flows()[0]!), `${way}: not before its flow`);
-      t.ok(left(datapath.endpoints()[0]!) > 20, way);
+      t.ok(left(datapath.endpoints()[0]!) > SOON, way);
     }
   });
 

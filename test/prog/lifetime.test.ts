@@ -2,6 +2,7 @@
 // How long flows live and when they give way. Invariant 6, expired is gone: past its deadline a flow matches
 // nothing, though no sweep has run. Invariant 7: a full table costs no assured flow its entry.
 
+import { SOON } from '../helpers/datapath/settings.js';
 import { check, walk, withDatapath } from '../helpers/datapath/table.js';
 import type { Datapath } from '../helpers/datapath-fixture.js';
 import {
@@ -63,7 +64,7 @@ withDatapath(async (t, datapath) => {
   await t.test('a flow shortly before its deadline is alive, and a packet prolongs it', async (t) => {
     datapath.configure();
     talk(datapath, CLIENT, 40000, false);
-    datapath.setDeadline(datapath.flows()[0]!.slot, 5);
+    datapath.setDeadline(datapath.flows()[0]!.slot, SOON);
 
     check(t, datapath, { path: 'back', given: answer(ROUTER_WAN), expect: answer(CLIENT) }, 'reply');
 

@@ -47,6 +47,9 @@ export const TIMEOUT_SECONDS = Object.fromEntries(
   TIMEOUT_NAMES.map(({ name, index }) => [name, LONG[name] ?? 100 + index * 10]),
 ) as Record<TimeoutName, number>;
 
+/** Seconds that no test takes, on an emulated machine neither, and less than any of the timeouts. */
+export const SOON = 50;
+
 /** The timeout that so many seconds before the deadline stand for, given up to 9 s ago, or the seconds as text. */
 export function timeoutName(seconds: number): TimeoutName | string {
   const found = TIMEOUT_NAMES.find(({ name }) => {
