@@ -63,10 +63,12 @@ export {
   type Link,
   listAddresses,
   listLinks,
+  listRules,
   type Neighbour,
   type NetworkEvent,
   NetworkWatch,
   type Route,
+  type Rule,
   type WatchTopics,
   watch,
 } from './rtnetlink.js';

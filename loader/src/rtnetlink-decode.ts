@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
- * Routing netlink's links, addresses, routes and neighbours from message bodies to typed values. Pure.
- * Layouts: include/uapi/linux/{if_link,if_addr,rtnetlink,neighbour}.h. Addresses become text, integers host numbers.
+ * Routing netlink's links, addresses, routes, neighbours and rules from message bodies to typed values. Pure.
+ * Layouts: include/uapi/linux/{if_link,if_addr,rtnetlink,neighbour,fib_rules}.h. Addresses become text, integers host numbers.
  */
 import { formatIp, formatLinkAddress } from './ip-text.js';
 import { readAttributes, readText, readU32 } from './netlink-message.js';
@@ -88,6 +88,18 @@ export interface Neighbour {
   /** NUD_*: 0x02 reachable, 0x04 stale, 0x20 failed, 0x80 permanent. */
   state: number;
   linkAddress?: string;
+}
+
+/** A rule of the routing policy, as far as ports go. */
+export interface Rule {
+  family: IpFamily;
+  /** Which comes first: the lowest. */
+  priority: number;
+  /** RT_TABLE_*: 254 main, 255 local; 0 for rules that name none. */
+  table: number;
+  /** First and last; absent: whatever ports the packet has. Since 4.17. */
+  sourcePorts?: readonly [number, number];
+  destinationPorts?: readonly [number, number];
 }
 
 const AF_INET = 2;
@@ -239,4 +251,32 @@ export function decodeNeighbour(body: Buffer): Neighbour | undefined {
     state: body.readUInt16LE(8),
     ...(linkAddress && { linkAddress: formatLinkAddress(linkAddress) }),
   };
+}
+
+const FRA_PRIORITY = 6;
+const FRA_TABLE = 15;
+const FRA_SPORT_RANGE = 23;
+const FRA_DPORT_RANGE = 24;
+
+/** `struct fib_rule_hdr` and its attributes; undefined for families other than IPv4 and IPv6 (multicast routing). */
+export function decodeRule(body: Buffer): Rule | undefined {
+  const family = body.length >= 12 ? ipFamily(body[0]!) : undefined;
+  if (!family) return undefined;
+  const attributes = readAttributes(body, 12);
+  const sourcePorts = portRange(attributes.get(FRA_SPORT_RANGE));
+  const destinationPorts = portRange(attributes.get(FRA_DPORT_RANGE));
+  return {
+    family,
+    priority: readU32(attributes.get(FRA_PRIORITY)) ?? 0,
+    table: readU32(attributes.get(FRA_TABLE)) ?? body[4]!,
+    ...(sourcePorts && { sourcePorts }),
+    ...(destinationPorts && { destinationPorts }),
+  };
+}
+
+/** `struct fib_rule_port_range`. */
+function portRange(attribute: Buffer | undefined): readonly [number, number] | undefined {
+  return attribute && attribute.length >= 4
+    ? [attribute.readUInt16LE(0), attribute.readUInt16LE(2)]
+    : undefined;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
- * Links and addresses of the calling thread's network namespace, and what changes in it.
+ * Links, addresses and rules of the calling thread's network namespace, and what changes in it.
  * Read from the kernel by routing netlink (RFC 3549), not by way of ip(8).
  */
 
@@ -14,13 +14,23 @@ import {
   decodeLink,
   decodeNeighbour,
   decodeRoute,
+  decodeRule,
   type InterfaceAddress,
   type Link,
   type Neighbour,
   type Route,
+  type Rule,
 } from './rtnetlink-decode.js';
 
-export type { AddressFlag, InterfaceAddress, IpFamily, Link, Neighbour, Route } from './rtnetlink-decode.js';
+export type {
+  AddressFlag,
+  InterfaceAddress,
+  IpFamily,
+  Link,
+  Neighbour,
+  Route,
+  Rule,
+} from './rtnetlink-decode.js';
 
 const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
@@ -28,6 +38,8 @@ const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const RTM_NEWROUTE = 24;
 const RTM_NEWNEIGH = 28;
+const RTM_NEWRULE = 32;
+const RTM_GETRULE = 34;
 
 const IFLA_EXT_MASK = 29;
 /** Leaves the statistics out, which are most of a link's message. Since 4.5. */
@@ -37,8 +49,10 @@ const RTMGRP_LINK = 0x1;
 const RTMGRP_NEIGH = 0x4;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV4_ROUTE = 0x40;
+const RTMGRP_IPV4_RULE = 0x80;
 const RTMGRP_IPV6_IFADDR = 0x100;
 const RTMGRP_IPV6_ROUTE = 0x400;
+const RTMGRP_IPV6_RULE = 0x40000; // as the others bit RTNLGRP_* - 1
 
 /** Room for a burst of some thousands of events between two turns of the event loop. */
 const WATCH_BUFFER_BYTES = 1024 * 1024;
@@ -62,6 +76,16 @@ export function listLinks(): Link[] {
 export function listAddresses(): InterfaceAddress[] {
   const ifaddrmsg = Buffer.alloc(8);
   return list('list the addresses', RTM_GETADDR, RTM_NEWADDR, [ifaddrmsg], decodeAddress);
+}
+
+/**
+ * Every rule of the routing policy of IPv4 and IPv6, in their order.
+ *
+ * @throws SyscallError
+ */
+export function listRules(): Rule[] {
+  const fibRuleHdr = Buffer.alloc(12);
+  return list('list the routing rules', RTM_GETRULE, RTM_NEWRULE, [fibRuleHdr], decodeRule);
 }
 
 /** The message of one interface, as the kernel sends it. @throws SyscallError: ENODEV no such interface */
@@ -102,6 +126,7 @@ export interface WatchTopics {
   addresses?: boolean;
   routes?: boolean;
   neighbours?: boolean;
+  rules?: boolean;
 }
 
 /** `new` stands for added and for changed: the kernel does not tell them apart. */
@@ -110,6 +135,7 @@ export type NetworkEvent =
   | { type: 'address'; action: 'new' | 'del'; address: InterfaceAddress }
   | { type: 'route'; action: 'new' | 'del'; route: Route }
   | { type: 'neighbour'; action: 'new' | 'del'; neighbour: Neighbour }
+  | { type: 'rule'; action: 'new' | 'del'; rule: Rule }
   /** Events were lost (the kernel's queue was full): read the whole state again. */
   | { type: 'resync' };
 
@@ -215,6 +241,7 @@ function groupsOf(topics: WatchTopics): number {
   if (topics.addresses) groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
   if (topics.routes) groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   if (topics.neighbours) groups |= RTMGRP_NEIGH;
+  if (topics.rules) groups |= RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE;
   if (groups === 0) throw new TypeError('Cannot watch the network: no topic is chosen');
   return groups;
 }
@@ -247,6 +274,10 @@ function decodeEvent(kind: number, action: 'new' | 'del', body: Buffer): Network
     case RTM_NEWNEIGH: {
       const neighbour = decodeNeighbour(body);
       return neighbour && { type: 'neighbour', action, neighbour };
+    }
+    case RTM_NEWRULE: {
+      const rule = decodeRule(body);
+      return rule && { type: 'rule', action, rule };
     }
     default:
       return undefined;

@@ -2,7 +2,14 @@
 import { execFileSync } from 'node:child_process';
 import t from 'tap';
 import { setNetns } from '../src/netns.js';
-import { listAddresses, listLinks, type NetworkEvent, type NetworkWatch, watch } from '../src/rtnetlink.js';
+import {
+  listAddresses,
+  listLinks,
+  listRules,
+  type NetworkEvent,
+  type NetworkWatch,
+  watch,
+} from '../src/rtnetlink.js';
 import { makeNetns, run } from './helpers/scene.js';
 
 const name = makeNetns(t);
@@ -115,6 +122,47 @@ t.test('an address that comes and goes is told of', async (t) => {
     address: { ifindex: one, family: 'ipv4', prefix: 28, flags: ['permanent'] },
   });
   t.match(await find(events, isOurs), { action: 'del', address: { ifindex: one, prefix: 28 } });
+});
+
+t.test('rules are listed and told of, with the ports that they look at', async (t) => {
+  const system = listRules();
+  t.match(
+    system.filter(({ family }) => family === 'ipv4'),
+    [
+      { priority: 0, table: 255 },
+      { priority: 32_766, table: 254 },
+      { priority: 32_767, table: 253 },
+    ],
+  );
+  t.notOk(
+    system.some((rule) => rule.sourcePorts ?? rule.destinationPorts),
+    'the kernel itself looks at none',
+  );
+
+  using events = watch({ rules: true });
+  const ports = ['sport', '1000-2000', 'dport', '53'];
+  for (const [option, family] of [
+    ['-4', 'ipv4'],
+    ['-6', 'ipv6'],
+  ] as const) {
+    const rule = [option, 'rule', 'add', 'priority', '77', 'ipproto', 'udp', ...ports, 'table', '1000'];
+    ip(...rule);
+    const wanted = {
+      family,
+      priority: 77,
+      table: 1000,
+      sourcePorts: [1000, 2000],
+      destinationPorts: [53, 53],
+    };
+    const isOurs = (event: NetworkEvent) => event.type === 'rule' && event.rule.priority === 77;
+    t.same(await find(events, isOurs), { type: 'rule', action: 'new', rule: wanted });
+    t.same(
+      listRules().filter(({ priority }) => priority === 77),
+      [wanted],
+    );
+    ip(option, 'rule', 'delete', 'priority', '77');
+    t.same(await find(events, isOurs), { type: 'rule', action: 'del', rule: wanted });
+  }
 });
 
 t.test('a pending wait is woken by links, routes and neighbours', async (t) => {
