@@ -26,6 +26,9 @@ const WANTED: Readonly<Partial<Record<FeatureName, string>>> = {
   ringbuf: 'a perf buffer for each CPU',
 };
 
+/** In place of the ring buffer; without both there are no events. */
+const PERF_BUFFERS = 'perf-output' satisfies FeatureName;
+
 /** A feature that this kernel does not have. */
 export interface MissingFeature {
   readonly name: string;
@@ -41,7 +44,9 @@ export interface MissingFeature {
 export function missingFeatures(
   ask: (name: FeatureName) => KernelFeature = feature,
 ): readonly MissingFeature[] {
-  return (Object.entries(WANTED) as [FeatureName, string][])
+  const wanted: Partial<Record<FeatureName, string>> = { ...WANTED };
+  if (!ask('ringbuf').available) wanted[PERF_BUFFERS] = 'nobody can listen to events';
+  return (Object.entries(wanted) as [FeatureName, string][])
     .map(([name, instead]) => ({ ...ask(name), instead }))
     .filter(({ available }) => !available)
     .map(({ name, since, why, instead }) => ({ name, needs: since, why: why ?? 'not known', instead }));
@@ -63,6 +68,20 @@ export function requireKernel(
   const ways = ATTACH_WAYS.map((name) => ask(name));
   if (ways.some(({ state }) => state !== 'no')) return;
   throw unsupported(action, kernel, ways.at(-1)!);
+}
+
+/**
+ * Refuses to listen where programs have no way to tell.
+ * @throws CtnatError naming the option that the kernel lacks
+ */
+export function requirePerfBuffers(ask: (name: FeatureName) => KernelFeature = feature): void {
+  const found = ask(PERF_BUFFERS);
+  if (found.state !== 'no') return;
+  const { summary, since, why } = found;
+  throw new CtnatError(
+    `can not listen to events: this kernel lacks ${summary}, which needs ${since} (${why}); boot one that has it, or ` +
+      'Linux 5.8 or newer, whose ring buffer does without',
+  );
 }
 
 function unsupported(action: string, kernel: string, { summary, since, why }: KernelFeature): CtnatError {

@@ -27,6 +27,11 @@ export const FEATURES = {
     summary: 'programs on the clsact qdisc',
     probe: ask.probeClsact,
   },
+  'perf-output': {
+    since: 'Linux 4.4 with CONFIG_BPF_EVENTS',
+    summary: 'records from programs in perf buffers (bpf_perf_event_output)',
+    probe: ask.probePerfOutput,
+  },
   'lpm-trie': {
     since: 'Linux 4.11',
     summary: 'maps keyed by prefix',

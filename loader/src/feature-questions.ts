@@ -47,6 +47,14 @@ export function instructionQuestion(instructions: Buffer[]): () => Answer {
   return () => answer(loadProgram('sched_cls', instructions), true);
 }
 
+/**
+ * Every kernel's verifier takes the helper, and without CONFIG_BPF_EVENTS each call fails (the weak bpf_event_output() in
+ * kernel/bpf/core.c). With it come programs of tracing.
+ */
+export function probePerfOutput(): Answer {
+  return answer(loadProgram('tracepoint', RETURN_0), true);
+}
+
 /** Can such a map be made? */
 export function mapQuestion(map: Omit<ProbeMap, 'type'> & { type: MapType }): () => Answer {
   return () => answer(createMap({ ...map, type: mapTypeNumber(map.type) }), true);

@@ -7,6 +7,7 @@ import { CtnatError } from '../errors.js';
 import type { Filter } from '../filter.js';
 import { EventType } from '../generated/layouts.gen.js';
 import { InterfaceNames } from '../interface-names.js';
+import { requirePerfBuffers } from '../kernel-support.js';
 import { Ledger } from '../ledger.js';
 import { withChangeLock } from '../lock.js';
 import { rawPredicate } from '../raw-filter.js';
@@ -24,7 +25,7 @@ const WATCH_MS = 1000;
 
 /**
  * Begins to listen.
- * @throws NotAttachedError; CtnatError if as many listen as can
+ * @throws NotAttachedError; CtnatError if as many listen as can, or the kernel has no way to tell
  */
 export async function openEvents(pinPath: string, options: EventOptions): Promise<EventSource> {
   if (options.types.length === 0) throw new RangeError('Cannot listen to events of no type');
@@ -32,6 +33,7 @@ export async function openEvents(pinPath: string, options: EventOptions): Promis
     using datapath = Datapath.open(pinPath);
     using ledger = Ledger.open(pinPath);
     const transport = transportOf(ledger.read().flavour);
+    if (transport === 'perf') requirePerfBuffers();
     const place = takePlace(pinPath, datapath);
     try {
       return new KernelEventSource(pinPath, datapath, place, transport, options);

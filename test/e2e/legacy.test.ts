@@ -143,6 +143,24 @@ t.test(
   },
 );
 
+t.test('without any buffer for events, who would listen is told why none come', only, async (t) => {
+  const { topology, router } = await network(t);
+  const old = new Without(ctnatFor(topology), without('ringbuf,perf-output'));
+  await old.done(t, 'attach', router.wan);
+  for (const command of [['monitor'], ['conntrack', '-E']]) {
+    const { status, stdout, stderr } = await old.run(...command);
+    t.equal(status, 1, command.join(' '));
+    t.equal(stdout, '');
+    t.match(stderr, /: can not listen to events: .* needs Linux 4\.4 with CONFIG_BPF_EVENTS .*\n$/i);
+  }
+  const { missing } = await old.json<Status>(t, 'status');
+  t.match(
+    missing.find(({ name }) => name === 'perf-output'),
+    { instead: 'nobody can listen to events' },
+  );
+  await old.done(t, 'detach', '--all', '--purge');
+});
+
 /** A folder of objects, of which these flavours have a program that no verifier takes: it reads a register never set. */
 async function objectsRefused(t: Test, refused: readonly FlavourName[]): Promise<string> {
   const folder = t.testdir({});

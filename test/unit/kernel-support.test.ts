@@ -54,4 +54,9 @@ test('what is missing is told with what it needs and what is done instead', asyn
     { name: 'tcx', needs: 'CONFIG_TCX', why: 'ENOENT', instead: /clsact/ },
     { name: 'ringbuf', needs: 'CONFIG_RINGBUF', instead: /perf buffer/ },
   ]);
+  t.same(missingFeatures(kernelWithout({ 'perf-output': {} })), [], 'the ring buffer is there');
+  t.match(missingFeatures(kernelWithout({ ringbuf: {}, 'perf-output': {} })), [
+    { name: 'ringbuf' },
+    { name: 'perf-output', instead: /nobody can listen/ },
+  ]);
 });
