@@ -9,7 +9,7 @@ import { Datapath } from './datapath.js';
 import { DEFAULT_GC } from './defaults.js';
 import { clearDeadPlaces } from './events/places.js';
 import type { SweptMap } from './product.js';
-import { runSteps } from './steps.js';
+import { BESIDE_PACKETS, runSteps } from './steps.js';
 import { SubscriberRepair } from './subscriber-check.js';
 import { nextInterval, type SweepBounds, type SweepFindings } from './sweep-interval.js';
 import { Sweeper } from './sweeper.js';
@@ -73,7 +73,7 @@ export class AgentSweep {
     using datapath = Datapath.open(this.#pinPath);
     const dead = clearDeadPlaces(this.#pinPath, datapath);
     if (dead > 0) this.#log.info(`events: ${dead} readers had died`);
-    const { maps } = await runSteps(new Sweeper(datapath).sweepSteps());
+    const { maps } = await runSteps(new Sweeper(datapath).sweepSteps(), BESIDE_PACKETS);
     if (performance.now() >= this.#repairAt) await this.#repairTables(datapath);
     this.#tellPressure(tablePressure(datapath));
     return maps;
@@ -91,8 +91,8 @@ export class AgentSweep {
   }
 
   async #repairTables(datapath: Datapath): Promise<void> {
-    const repaired = await runSteps(this.#repair.steps(datapath));
-    const counts = await runSteps(this.#subscribers.steps(datapath));
+    const repaired = await runSteps(this.#repair.steps(datapath), BESIDE_PACKETS);
+    const counts = await runSteps(this.#subscribers.steps(datapath), BESIDE_PACKETS);
     if (counts > 0) this.#log.warn({ counts }, 'put right what subscribers are counted to have');
     this.#repairAt = performance.now() + REPAIR_INTERVAL_MS;
     if (repaired.keys + repaired.flows > 0) this.#log.warn(repaired, 'repaired half pairs');
