@@ -46,7 +46,7 @@ export async function loadPinned(pinPath: string, options: LoadOptions): Promise
     fillCalls(object);
     startIndex(object);
     const settings = new TypedMap(object.map('settings').map, maps.settings.key, maps.settings.value);
-    settings.set(0, initialSettings(options.flows4, options.flows6));
+    settings.set(0, initialSettings(options.flows4, options.flows6, object.map('hints').maxEntries));
     pinAll(loaded, pinPath);
   } catch (error) {
     removeHalves(pinPath);

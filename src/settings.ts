@@ -54,17 +54,13 @@ export function decodeTimeouts(ticks: readonly number[]): Timeouts {
 }
 
 /**
- * Rows of the map of hints (bpf/hint.h) for tables of so many flows: 7 bytes a flow, nearly a hint for each of its two
- * keys, and as many as the aim of 320 bytes a translated IPv4 flow has room for.
+ * The settings of tables that were just made, for so many flows of each family.
+ * @param hintRows entries of the map of hints
  */
-export function hintRows(slots4: number, slots6: number): number {
-  return Math.max(1, Math.floor(((slots4 + slots6) * 7) / 16));
-}
-
-/** The settings of tables that were just made. */
 export function initialSettings(
   slots4: number,
   slots6: number,
+  hintRows: number,
   timeouts: Timeouts = DEFAULT_TIMEOUTS,
 ): Settings {
   return {
@@ -79,6 +75,6 @@ export function initialSettings(
     tcpMaxRetrans: TCP_MAX_RETRANS,
     trackBank: 0,
     zero: 0,
-    hintRows: hintRows(slots4, slots6),
+    hintRows,
   };
 }

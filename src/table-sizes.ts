@@ -2,8 +2,7 @@
 /** How large the tables of flows are, and what must be in them before the first packet. */
 import { randomBytes } from 'node:crypto';
 import { type BpfObject, MapFlag, TypedMap } from 'libbpf-ts';
-import { type IndexHead, Layout, maps } from './generated/layouts.gen.js';
-import { hintRows } from './settings.js';
+import { HINT_ROW, type IndexHead, Layout, maps } from './generated/layouts.gen.js';
 
 /** Each flow has at most three keys (original, reply, and the one between the hooks); nearly all have one or two. */
 const KEYS_PER_FLOW = 2;
@@ -18,6 +17,12 @@ const KEYS_PER_ROW = 4;
 const SPILLED = 1 / 10;
 const SPILLED_LEAST = 64;
 
+/**
+ * Of hints, a flow (bpf/hint.h): room for one for each of its two keys and as many again, since each has its own row; beside
+ * the map of tuples nearly one for each, as much as the aim of 320 bytes for a translated IPv4 flow leaves there.
+ */
+const HINT_BYTES = { index: 14, map: 7 };
+
 /** Whether the keys of flows are in the index (bpf/index.h), of an object that was loaded or is to be. */
 export function hasIndex(object: BpfObject): boolean {
   return ((object.maps.get('tuple_index')?.flags ?? 0) & MapFlag.MMAPABLE) !== 0;
@@ -25,7 +30,8 @@ export function hasIndex(object: BpfObject): boolean {
 
 /** Sizes the tables of an object that is not loaded yet, for so many flows of each family. */
 export function sizeTables(object: BpfObject, flows4: number, flows6: number): void {
-  object.maps.get('hints')?.setMaxEntries(hintRows(flows4, flows6));
+  const hints = ((flows4 + flows6) * HINT_BYTES[hasIndex(object) ? 'index' : 'map']) / HINT_ROW.size;
+  object.maps.get('hints')?.setMaxEntries(Math.max(1, Math.floor(hints)));
   const keys = (flows: number): number => flows * KEYS_PER_FLOW;
   if (hasIndex(object)) {
     object.map('tuple_index').setMaxEntries(Math.ceil((keys(flows4) + keys(flows6)) / KEYS_PER_ROW));

@@ -82,7 +82,7 @@ export class Bench {
     ifaces.set(network.lan0, iface('lan0', { ip4: '10.0.0.1' }));
     const { ip4, ip6 } = ROUTER_WAN;
     ifaces.set(network.wan0, iface('wan0', { ip4, ip6, ...(translates && { masquerade: 'all' }) }));
-    this.#configure(settings({ slots, slots6 }));
+    this.#configure(settings({ slots, slots6, hintRows: this.#datapath.map('hints').maxEntries }));
   }
 
   /** What a build before this one does not know of stands at the end. */

@@ -154,7 +154,12 @@ export class Datapath {
     const flags = track.count > 0 ? given | SettingsFlags.TRACK : given;
     this.map(maps.settings).set(
       0,
-      settings({ slots: setup.slots ?? FLOWS, rules: rules.length, flags: flags | eim | zones | limits }),
+      settings({
+        slots: setup.slots ?? FLOWS,
+        rules: rules.length,
+        flags: flags | eim | zones | limits,
+        hintRows: this.map(maps.hints).map.maxEntries,
+      }),
     );
   }
 

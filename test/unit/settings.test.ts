@@ -40,7 +40,7 @@ test('each timeout has its place', async (t) => {
 });
 
 test('new tables: whole, loose, without rules', async (t) => {
-  t.match(initialSettings(1024, 512), {
+  t.match(initialSettings(1024, 512, 672), {
     layout: Layout.LAYOUT_VERSION,
     flags: SettingsFlags.TCP_LOOSE,
     slots4: 1024,

@@ -105,7 +105,7 @@ export class Crowd {
     const translation = setup.plain ? {} : ({ masquerade: 4 } as const);
     this.map(maps.ifaces).set(LOOPBACK, iface('lo', { ip4: ROUTER_WAN.ip4, ...translation }));
     const { slots, flags = 0 } = setup;
-    this.map(maps.settings).set(0, settings({ slots, flags }));
+    this.map(maps.settings).set(0, settings({ slots, flags, hintRows: this.map(maps.hints).map.maxEntries }));
   }
 
   close(): void {

@@ -16,7 +16,6 @@ import {
   SettingsFlags,
 } from '../../../src/generated/layouts.gen.js';
 import { type Limits, limitEntry } from '../../../src/limits.js';
-import { hintRows } from '../../../src/settings.js';
 import { ip4Bytes, ip6Bytes } from '../packet.js';
 
 const TICK_NS = 2 ** Layout.TICK_SHIFT;
@@ -60,7 +59,7 @@ export function timeoutName(seconds: number): TimeoutName | string {
 }
 
 export function settings(
-  fields: { flags?: number; slots?: number; slots6?: number; rules?: number } = {},
+  fields: { flags?: number; slots?: number; slots6?: number; rules?: number; hintRows?: number } = {},
 ): Settings {
   const { slots = 0, slots6 = slots } = fields;
   const timeouts = Array<number>(CtTimeout.COUNT).fill(0);
@@ -77,7 +76,7 @@ export function settings(
     tcpMaxRetrans: 3,
     trackBank: 0,
     zero: 0,
-    hintRows: hintRows(slots, slots6),
+    hintRows: fields.hintRows ?? 1,
   };
 }
 

@@ -208,7 +208,7 @@ export async function startDatapath(teardown: Teardown, flavour: string): Promis
     map(maps.nat_rules).set(i, natRule(i + 1, { ...rule, to: [forwardedTo, forwardedTo] }));
   });
   map(maps.settings).set(0, {
-    ...initialSettings(FLOWS, FLOWS, TIMEOUT_PRESETS.netfilter),
+    ...initialSettings(FLOWS, FLOWS, object.map('hints').maxEntries, TIMEOUT_PRESETS.netfilter),
     ruleCount: 2,
   });
   const files = [
