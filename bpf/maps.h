@@ -160,19 +160,22 @@ struct {
 } neighbour_ticks SEC(".maps");
 
 /*
- * The way past the stack that the packets of one direction of a flow took last. The kernel is asked for it
- * once a timer tick, not for each packet: that costs more than all else that is done to one.
+ * The way past the stack that packets took last, and all that the kernel was told when it was asked for it:
+ * once a timer tick, not for each packet. That costs more than all else that is done to one.
  */
 struct way {
 	__u32 moment;  /* of the timer, when the kernel was asked */
-	__u32 who;     /* slot << 1 | direction, which mode asked, and the family (way.h) */
 	__u32 in;      /* ifindex where they come in */
 	__u32 traffic; /* of struct fast_packet */
+	__u32 about;   /* protocol, family, and which mode asked (way.h) */
+	__u32 ports;   /* the source's low; 0 where no route depends on them */
 	__u32 out;
-	__u16 gen;
-	__u16 longest; /* packet that was asked for: what is no longer goes the same way */
 	__u8 dmac[6];
 	__u8 smac[6];
+	__u16 longest; /* packet that was asked for: what is no longer goes the same way */
+	__u16 pad;
+	__be32 from[4]; /* IPv4: word 0; word 1 the destination as it came */
+	__be32 to[4];	/* as it leaves */
 };
 
 enum { WAYS_MAX = 2048 /* a power of 2 */ };
@@ -184,6 +187,18 @@ struct {
 	__type(key, __u32);
 	__type(value, struct way);
 } ways SEC(".maps");
+
+/*
+ * Until which tick somebody vouches that no rule and no route looks at ports, at most WAYS_SHARED_TICKS
+ * ahead: until then all flows between two addresses have one way. The agent does, and writes 0 when it is
+ * so no longer (src/shared-ways.ts).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} ways_shared SEC(".maps");
 
 /* Whether packets between two addresses leave by an interface that ctnat is attached to, as of a timer tick.
  */

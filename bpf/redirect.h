@@ -54,8 +54,8 @@ inline_ const struct way *redirect_find(struct __sk_buff *skb, const struct fast
 	if (!fast_leaves(to, f, gen, dir, v6))
 		return NULL;
 	in_memory(*to);
-	return way_find(skb, in, p, to, redirect_length(skb, p, v6), way_owner(slot, dir), gen, now,
-			FORWARD_PORT_REDIRECT, v6);
+	return way_find(skb, in, p, to, redirect_length(skb, p, v6), slot, dir, now, FORWARD_PORT_REDIRECT,
+			v6);
 }
 
 /* Translates one side. False: can't be. */

@@ -18,10 +18,11 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 11, /* of the pinned maps: userspace refuses to read another one */
-	TICK_SHIFT = 24,     /* nanoseconds >> TICK_SHIFT are ticks */
-	INDEX_CELLS = 7,     /* of a row of the index */
-	INDEX_SECRETS = 12,  /* as many words as the longest key has, and two (bpf/index_hash.h) */
+	LAYOUT_VERSION = 12,	  /* of the pinned maps: userspace refuses to read another one */
+	TICK_SHIFT = 24,	  /* nanoseconds >> TICK_SHIFT are ticks */
+	INDEX_CELLS = 7,	  /* of a row of the index */
+	INDEX_SECRETS = 12,	  /* as many words as the longest key has, and two (bpf/index_hash.h) */
+	WAYS_SHARED_TICKS = 1024, /* how far ahead somebody may vouch for shared ways (bpf/way.h) */
 };
 
 enum ct_dir {

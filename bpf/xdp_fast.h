@@ -160,7 +160,7 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	if (!fast_leaves(&to, f, gen, dir, v6))
 		return FAST_NOT;
 	in_memory(to);
-	way = way_find(skb, in, &p, &to, p.length, way_owner(slot, dir), gen, now, FORWARD_PORT_XDP, v6);
+	way = way_find(skb, in, &p, &to, p.length, slot, dir, now, FORWARD_PORT_XDP, v6);
 	if (!way)
 		return XDP_PASS;
 	if (p.proto == IPPROTO_TCP) {

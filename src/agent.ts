@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
- * The agent: applies the configuration, sweeps, follows interfaces and addresses, serves metrics. The datapath works
+ * The agent: applies the configuration, sweeps, follows interfaces, addresses and rules, serves metrics. The datapath works
  * without it. It holds the kernel's objects only while it does something with them, so that they are gone when
  * somebody purges them; it ends then.
  */
@@ -20,6 +20,7 @@ import { lockAgent, lockRunning } from './lock.js';
 import { MetricsServer } from './metrics-server.js';
 import { requireCapabilities } from './privileges.js';
 import type { AgentOptions } from './product.js';
+import { keepVouching, vouchForWays } from './shared-ways.js';
 
 /** See Product.runAgent(). */
 export async function runAgent(pinPath: string, options: AgentOptions): Promise<void> {
@@ -55,7 +56,7 @@ class Agent {
     const failed = this.#failed;
     const until = AbortSignal.any([stop, failed.signal]);
     // from here on no change is missed
-    using network = watch({ links: true, addresses: true }, until);
+    using network = watch({ links: true, addresses: true, rules: true }, until);
     try {
       if (readConfig) await this.#configure(await readConfig());
       else if (!Datapath.isLoaded(this.#pinPath)) throw new NotAttachedError(this.#pinPath);
@@ -64,7 +65,7 @@ class Agent {
       onReload(() => this.#enqueue(() => this.#reload()));
       using _running = await lockRunning(this.#pinPath);
       this.#log.info(`running for ${this.#pinPath}`);
-      const parts = [this.#sweep.run(until), this.#follow(network)];
+      const parts = [this.#sweep.run(until), this.#follow(network), keepVouching(this.#pinPath, until)];
       // the first that fails ends the others
       for (const part of parts) part.catch((error: unknown) => failed.abort(error));
       if (!until.aborted) await once(until, 'abort');
@@ -135,6 +136,8 @@ class Agent {
   async #follow(network: NetworkWatch): Promise<void> {
     let waiting: NetworkEvent[] = [];
     for await (const event of network) {
+      if (event.type === 'rule' || event.type === 'resync') vouchForWays(this.#pinPath);
+      if (event.type === 'rule') continue;
       waiting.push(event);
       if (waiting.length > 1) continue;
       this.#enqueue(async () => {

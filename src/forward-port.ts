@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /** What the programs know of an interface that forwards past the stack: its entry of the map forward_ports. */
-import { readFileSync } from 'node:fs';
 import { type Link, type XdpMode, xdpFeatures } from 'libbpf-ts';
 import type { Datapath } from './datapath.js';
 import { CtnatError } from './errors.js';
 import { FORWARD_PORTS_MAX, type ForwardPort, ForwardPortFlags } from './generated/layouts.gen.js';
+import { netSysctl } from './sysctl.js';
 import type { Undo } from './undo.js';
 
 /** What the programs' field holds; no packet that they send on is longer. */
@@ -71,7 +71,7 @@ function portEntry({ ifindex, name, address, kind, mtu }: Link, { xdp, redirects
   if (redirects) flags |= ForwardPortFlags.REDIRECT;
   if (xdp === 'native') flags |= ForwardPortFlags.NATIVE;
   if (sends) flags |= ForwardPortFlags.SENDS;
-  const filter = Math.max(...['all', name].map((each) => sysctl(`ipv4/conf/${each}/rp_filter`) ?? 0));
+  const filter = Math.max(...['all', name].map((each) => netSysctl(`ipv4/conf/${each}/rp_filter`) ?? 0));
   if (filter === 1) flags |= ForwardPortFlags.RP_STRICT;
   if (filter === 2) flags |= ForwardPortFlags.RP_LOOSE;
   if (!forwardsIpv6(name)) flags |= ForwardPortFlags.NO_IPV6;
@@ -81,7 +81,7 @@ function portEntry({ ifindex, name, address, kind, mtu }: Link, { xdp, redirects
     mac,
     flags,
     mtu: Math.min(mtu, MTU_MAX),
-    mtu6: Math.min(sysctl(`ipv6/conf/${name}/mtu`) ?? mtu, mtu, MTU_MAX),
+    mtu6: Math.min(netSysctl(`ipv6/conf/${name}/mtu`) ?? mtu, mtu, MTU_MAX),
   };
 }
 
@@ -90,18 +90,9 @@ function portEntry({ ifindex, name, address, kind, mtu }: Link, { xdp, redirects
  * beside that (ip6_forward() and ip6_rcv_core() in net/ipv6/) the programs' look-up knows nothing.
  */
 function forwardsIpv6(name: string): boolean {
-  const own = (key: string): number => sysctl(`ipv6/conf/${name}/${key}`) ?? 0;
+  const own = (key: string): number => netSysctl(`ipv6/conf/${name}/${key}`) ?? 0;
   if (own('disable_ipv6') !== 0) return false;
   // where both are off, the look-up refuses until both are on: setting the one sets the other
   const isForced = own('force_forwarding') !== 0; // since 6.17
-  return own('forwarding') === 0 || isForced || sysctl('ipv6/conf/all/forwarding') !== 0;
-}
-
-/** A number below /proc/sys/net; undefined if there is none: without IPv4 or IPv6, or on an older kernel. */
-function sysctl(path: string): number | undefined {
-  try {
-    return Number.parseInt(readFileSync(`/proc/sys/net/${path}`, 'utf8'), 10);
-  } catch {
-    return undefined;
-  }
+  return own('forwarding') === 0 || isForced || netSysctl('ipv6/conf/all/forwarding') !== 0;
 }

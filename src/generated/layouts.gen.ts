@@ -613,13 +613,15 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 11,
+  LAYOUT_VERSION: 12,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
   /** of a row of the index (C: INDEX_CELLS) */
   INDEX_CELLS: 7,
   /** as many words as the longest key has, and two (bpf/index_hash.h) (C: INDEX_SECRETS) */
   INDEX_SECRETS: 12,
+  /** how far ahead somebody may vouch for shared ways (bpf/way.h) (C: WAYS_SHARED_TICKS) */
+  WAYS_SHARED_TICKS: 1024,
 } as const;
 
 export type Layout = (typeof Layout)[keyof typeof Layout];
@@ -4050,91 +4052,108 @@ export const tupleRefCodec: Codec<TupleRef> = {
 };
 
 /**
- * The way past the stack that the packets of one direction of a flow took last. The kernel is asked for it
- * once a timer tick, not for each packet: that costs more than all else that is done to one.
+ * The way past the stack that packets took last, and all that the kernel was told when it was asked for it:
+ * once a timer tick, not for each packet. That costs more than all else that is done to one.
  *
- * C: struct way, 36 bytes.
+ * C: struct way, 72 bytes.
  */
 export interface Way {
   /** of the timer, when the kernel was asked (C: moment: u32 at 0) */
   moment: number;
-  /** slot << 1 | direction, which mode asked, and the family (way.h) (C: who: u32 at 4) */
-  who: number;
-  /** ifindex where they come in (C: in: u32 at 8) */
+  /** ifindex where they come in (C: in: u32 at 4) */
   in: number;
-  /** of struct fast_packet (C: traffic: u32 at 12) */
+  /** of struct fast_packet (C: traffic: u32 at 8) */
   traffic: number;
-  /** C: out: u32 at 16. */
+  /** protocol, family, and which mode asked (way.h) (C: about: u32 at 12) */
+  about: number;
+  /** the source's low; 0 where no route depends on them (C: ports: u32 at 16) */
+  ports: number;
+  /** C: out: u32 at 20. */
   out: number;
-  /** C: gen: u16 at 20. */
-  gen: number;
-  /** packet that was asked for: what is no longer goes the same way (C: longest: u16 at 22) */
-  longest: number;
   /** C: dmac: u8[6] at 24. */
   dmac: number[];
   /** C: smac: u8[6] at 30. */
   smac: number[];
+  /** packet that was asked for: what is no longer goes the same way (C: longest: u16 at 36) */
+  longest: number;
+  /** IPv4: word 0; word 1 the destination as it came (C: from: be32[4] at 40) */
+  from: number[];
+  /** as it leaves (C: to: be32[4] at 56) */
+  to: number[];
 }
 
 /** Where the fields of struct way are, for code that reads bytes in place. */
 export const WAY = {
-  size: 36,
+  size: 72,
   offset: {
     moment: 0,
-    who: 4,
-    in: 8,
-    traffic: 12,
-    out: 16,
-    gen: 20,
-    longest: 22,
+    in: 4,
+    traffic: 8,
+    about: 12,
+    ports: 16,
+    out: 20,
     dmac: 24,
     smac: 30,
+    longest: 36,
+    from: 40,
+    to: 56,
   },
 } as const;
 
 export const wayLayout: StructShape = {
   name: 'way',
-  size: 36,
+  size: 72,
   fields: [
     { name: 'moment', offset: 0, type: 'u32' },
-    { name: 'who', offset: 4, type: 'u32' },
-    { name: 'in', offset: 8, type: 'u32' },
-    { name: 'traffic', offset: 12, type: 'u32' },
-    { name: 'out', offset: 16, type: 'u32' },
-    { name: 'gen', offset: 20, type: 'u16' },
-    { name: 'longest', offset: 22, type: 'u16' },
+    { name: 'in', offset: 4, type: 'u32' },
+    { name: 'traffic', offset: 8, type: 'u32' },
+    { name: 'about', offset: 12, type: 'u32' },
+    { name: 'ports', offset: 16, type: 'u32' },
+    { name: 'out', offset: 20, type: 'u32' },
     { name: 'dmac', offset: 24, type: 'u8[6]' },
     { name: 'smac', offset: 30, type: 'u8[6]' },
+    { name: 'longest', offset: 36, type: 'u16' },
+    { name: 'from', offset: 40, type: 'be32[4]' },
+    { name: 'to', offset: 56, type: 'be32[4]' },
   ],
 };
 
 export const wayCodec: Codec<Way> = {
-  size: 36,
+  size: 72,
   read: (view, o) => ({
     moment: view.getUint32(o, LE),
-    who: view.getUint32(o + 4, LE),
-    in: view.getUint32(o + 8, LE),
-    traffic: view.getUint32(o + 12, LE),
-    out: view.getUint32(o + 16, LE),
-    gen: view.getUint16(o + 20, LE),
-    longest: view.getUint16(o + 22, LE),
+    in: view.getUint32(o + 4, LE),
+    traffic: view.getUint32(o + 8, LE),
+    about: view.getUint32(o + 12, LE),
+    ports: view.getUint32(o + 16, LE),
+    out: view.getUint32(o + 20, LE),
     dmac: [view.getUint8(o + 24), view.getUint8(o + 25), view.getUint8(o + 26), view.getUint8(o + 27), view.getUint8(o + 28), view.getUint8(o + 29)],
     smac: [view.getUint8(o + 30), view.getUint8(o + 31), view.getUint8(o + 32), view.getUint8(o + 33), view.getUint8(o + 34), view.getUint8(o + 35)],
+    longest: view.getUint16(o + 36, LE),
+    from: [view.getUint32(o + 40, false), view.getUint32(o + 44, false), view.getUint32(o + 48, false), view.getUint32(o + 52, false)],
+    to: [view.getUint32(o + 56, false), view.getUint32(o + 60, false), view.getUint32(o + 64, false), view.getUint32(o + 68, false)],
   }),
   write(view, o, value) {
     view.setUint32(o, whole(value.moment, 0, 4294967295, 'way.moment'), LE);
-    view.setUint32(o + 4, whole(value.who, 0, 4294967295, 'way.who'), LE);
-    view.setUint32(o + 8, whole(value.in, 0, 4294967295, 'way.in'), LE);
-    view.setUint32(o + 12, whole(value.traffic, 0, 4294967295, 'way.traffic'), LE);
-    view.setUint32(o + 16, whole(value.out, 0, 4294967295, 'way.out'), LE);
-    view.setUint16(o + 20, whole(value.gen, 0, 65535, 'way.gen'), LE);
-    view.setUint16(o + 22, whole(value.longest, 0, 65535, 'way.longest'), LE);
+    view.setUint32(o + 4, whole(value.in, 0, 4294967295, 'way.in'), LE);
+    view.setUint32(o + 8, whole(value.traffic, 0, 4294967295, 'way.traffic'), LE);
+    view.setUint32(o + 12, whole(value.about, 0, 4294967295, 'way.about'), LE);
+    view.setUint32(o + 16, whole(value.ports, 0, 4294967295, 'way.ports'), LE);
+    view.setUint32(o + 20, whole(value.out, 0, 4294967295, 'way.out'), LE);
     fixed(value.dmac, 6, 'way.dmac').forEach((item, i) => {
       view.setUint8(o + 24 + i * 1, whole(item, 0, 255, 'way.dmac'));
     });
     fixed(value.smac, 6, 'way.smac').forEach((item, i) => {
       view.setUint8(o + 30 + i * 1, whole(item, 0, 255, 'way.smac'));
     });
+    view.setUint16(o + 36, whole(value.longest, 0, 65535, 'way.longest'), LE);
+    fixed(value.from, 4, 'way.from').forEach((item, i) => {
+      view.setUint32(o + 40 + i * 4, whole(item, 0, 4294967295, 'way.from'), false);
+    });
+    fixed(value.to, 4, 'way.to').forEach((item, i) => {
+      view.setUint32(o + 56 + i * 4, whole(item, 0, 4294967295, 'way.to'), false);
+    });
+    zero(view, o + 38, 2);
   },
 };
 
@@ -4337,6 +4356,14 @@ export const maps: {
    * C: ways: percpu_array, u32 → struct way.
    */
   readonly ways: MapLayout<number, Way>;
+  /**
+   * Until which tick somebody vouches that no rule and no route looks at ports, at most WAYS_SHARED_TICKS
+   * ahead: until then all flows between two addresses have one way. The agent does, and writes 0 when it is
+   * so no longer (src/shared-ways.ts).
+   *
+   * C: ways_shared: array, u32 → u32.
+   */
+  readonly ways_shared: MapLayout<number, number>;
   /**
    * Zones by ifindex, of those interfaces that have one: attached ones, and the VRFs above them.
    *
@@ -4631,6 +4658,14 @@ export const maps: {
     flags: 0,
     key: u32Codec,
     value: wayCodec,
+  },
+  ways_shared: {
+    name: 'ways_shared',
+    type: 'array',
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
   },
   zones: {
     name: 'zones',

@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { measureCommand } from './cli-cost.js';
 import type { Track } from './forwarding.js';
 import { summarize } from './statistics.js';
 
@@ -16,7 +15,7 @@ const AGENT_IDLES_MS = 30_000;
 const [USER_TICKS, SYSTEM_TICKS, TICKS_A_SECOND] = [11, 12, 100];
 
 export interface FullCosts {
-  /** Seconds of `ctnat gc`, its start included. */
+  /** Seconds of a sweep as the agent does it, while packets come. */
   sweepSeconds: number;
   /** Share of the packets that did not come through while one sweep followed the other, in one process. */
   sweepLoss: number;
@@ -29,37 +28,36 @@ export interface FullCosts {
 
 /** Of a router that has the flows, and keeps them for as long as this takes. `flows`: how many. */
 export async function measureFullCosts({ lane }: Track, flows: number, rounds: number): Promise<FullCosts> {
-  const gc = lane.ctnat.argv(['gc']);
-  const seconds: number[] = [];
-  for (let i = 0; i < rounds; i++) seconds.push((await measureCommand(gc)).seconds);
   const rates = { alone: [] as number[], sweeps: [] as number[], loop: [] as number[] };
   const read = async (into: number[]): Promise<void> => {
     const { delivered, seconds } = await lane.run({ flows: Math.min(1000, flows), packets: PACKETS });
     into.push(delivered / seconds);
   };
-  const readBeside = async (into: number[], argv: string[]): Promise<void> => {
+  /** Returns what the other process printed. */
+  const readBeside = async (into: number[], argv: string[]): Promise<string> => {
     const other = lane.router.start(argv);
     await other.printed(/\n/);
     await read(into);
     await other.stop();
+    return other.output;
   };
+  const sweeps: number[] = [];
   for (let i = 0; i < rounds; i++) {
     await read(rates.alone);
-    await readBeside(rates.sweeps, [process.execPath, SWEEPS, lane.ctnat.pinPath]);
+    const printed = await readBeside(rates.sweeps, [process.execPath, SWEEPS, lane.ctnat.pinPath]);
+    for (const [, ms] of printed.matchAll(/^swept in (\d+) ms$/gm)) sweeps.push(Number(ms) / 1000);
     await readBeside(rates.loop, [process.execPath, '-e', LOOP]);
   }
   const loss = (beside: readonly number[]): number =>
     1 - summarize(beside).median / summarize(rates.alone).median;
-  const agent = lane.router.start(lane.ctnat.argv(['run']));
+  const { agent } = await lane.ctnat.json<{ agent: { pid: number } }>(['status']);
   await sleep(AGENT_SETTLES_MS);
   const before = cpuSeconds(agent.pid);
   await sleep(AGENT_IDLES_MS);
-  const pid = agent.pid;
-  const agentCpu = (cpuSeconds(pid) - before) / (AGENT_IDLES_MS / 1000);
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  await agent.stop();
+  const agentCpu = (cpuSeconds(agent.pid) - before) / (AGENT_IDLES_MS / 1000);
+  const status = readFileSync(`/proc/${agent.pid}/status`, 'utf8');
   return {
-    sweepSeconds: summarize(seconds).median,
+    sweepSeconds: summarize(sweeps).median,
     sweepLoss: loss(rates.sweeps),
     loopLoss: loss(rates.loop),
     agentCpu,

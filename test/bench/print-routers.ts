@@ -99,8 +99,8 @@ export function printManyFlows(rows: readonly ManyFlowsRow[], rounds: number, fi
 /** Packets beside sweeps, and beside a loop that does nothing: the difference is the sweeps' own. */
 function printFull(name: string, flows: string, { sweepLoss, loopLoss }: FullCosts): void {
   console.log(
-    `\n${name}, fewer packets while ${flows} flows are swept without a pause: ${percent(sweepLoss)}; while ` +
-      `a loop that does nothing keeps as much of the other processor busy: ${percent(loopLoss)}.`,
+    `\n${name}, fewer packets while ${flows} flows are swept, one sweep behind the other: ${percent(sweepLoss)}; while ` +
+      `a loop that does nothing keeps the other processor busy: ${percent(loopLoss)}.`,
   );
 }
 

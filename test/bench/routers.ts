@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The kinds of router that are compared: how each is set up, and how it forgets its flows.
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Ctnat } from '../helpers/ctnat.js';
 import type { Namespace } from '../helpers/netns.js';
 
@@ -60,7 +58,6 @@ const netfilter = {
 function ctnat(mode: string, redirect = false): Omit<RouterKind, 'name'> {
   return {
     set: async ({ ctnat }, room) => {
-      const file = join('/tmp', `ctn${process.pid}-bench-router.json`);
       const shared = { mode, ...(redirect && { redirect }) };
       const config = {
         interfaces: [
@@ -72,12 +69,7 @@ function ctnat(mode: string, redirect = false): Omit<RouterKind, 'name'> {
           timeouts: { udp: { timeout: `${room.timeoutSeconds}s`, stream: `${room.timeoutSeconds}s` } },
         }),
       };
-      writeFileSync(file, JSON.stringify(config));
-      try {
-        await ctnat.run(['apply', file], { limitMs: 180_000 });
-      } finally {
-        rmSync(file);
-      }
+      await ctnat.agent(JSON.stringify(config)); // as routers run it: it sweeps, and follows rules
     },
     forget: ({ ctnat }) => ctnat.run(['bpf', 'ct', 'flush', 'global']),
     list: ({ ctnat }) => ctnat.argv(['bpf', 'ct', 'list', 'global']),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Sweeps the tables below a pin path, one sweep behind the other, until it is ended. For the bench: a process for each
-// sweep would cost more than the sweep.
-import { setImmediate } from 'node:timers/promises';
+// Sweeps the tables below a pin path as the agent does, but one sweep behind the other, until it is ended. For the
+// bench.
 import { Datapath } from '../../src/datapath.js';
+import { BESIDE_PACKETS, runSteps } from '../../src/steps.js';
 import { Sweeper } from '../../src/sweeper.js';
 
 using datapath = Datapath.open(process.argv[2]!);
@@ -12,7 +12,6 @@ process.once('SIGTERM', () => {
   ended = true;
 });
 while (!ended) {
-  const { durationMs } = sweeper.sweep();
+  const { durationMs } = await runSteps(sweeper.sweepSteps(), BESIDE_PACKETS);
   console.log(`swept in ${durationMs.toFixed(0)} ms`);
-  await setImmediate();
 }

@@ -40,8 +40,12 @@ async function gateway(t: Test, way: Way, fill: boolean): Promise<CtnatScene> {
 }
 
 /** The socket of a flow that goes past the stack: none of its last questions was forwarded by it. */
-async function settled({ clients, server, router }: CtnatScene, family: Family): Promise<UdpSocket> {
-  const socket = await clients[0]!.peer.udp(clients[0]![family], PORT);
+async function settled(
+  { clients, server, router }: CtnatScene,
+  family: Family,
+  port = PORT,
+): Promise<UdpSocket> {
+  const socket = await clients[0]!.peer.udp(clients[0]![family], port);
   await until('the flow goes past the stack', async () => {
     const before = await forwardedBy(router.ns, family);
     for (let i = 0; i < 5; i++)
@@ -52,6 +56,7 @@ async function settled({ clients, server, router }: CtnatScene, family: Family):
 }
 
 interface Unusual {
+  sport?: number;
   ttl?: number;
   checksum?: 0;
 }
@@ -63,11 +68,13 @@ async function ask(
   questions: readonly Unusual[],
 ): Promise<void> {
   const { ns, [family]: src } = clients[0]!;
-  const ends = { src, dst: server[family], sport: PORT, dport: UDP_PORT };
+  const ends = { src, dst: server[family], dport: UDP_PORT };
   const [from, to] = [await ns.mac('eth0'), await router.ns.mac(router.lan[0]!)];
   const type = family === 'ipv4' ? ETH_IPV4 : ETH_IPV6;
   const make = family === 'ipv4' ? udp4 : udp6;
-  const frames = questions.map((each) => frame(from, to, type, make(ends, Buffer.from('question'), each)));
+  const frames = questions.map(({ sport = PORT, ...each }) =>
+    frame(from, to, type, make({ ...ends, sport }, Buffer.from('question'), each)),
+  );
   await inject(ns, 'eth0', frames);
 }
 
@@ -103,6 +110,37 @@ for (const way of ['redirect', 'xdp'] as const)
       t.ok(byStack < 3, `${byStack} of 6 went by the stack, by which neighbours are kept`);
     }
   });
+
+for (const way of ['redirect', 'xdp'] as const)
+  t.test(
+    `${way}: a rule by port that comes while the agent vouches for shared ways`,
+    only(way),
+    async (t) => {
+      const scene = await gateway(t, way, true);
+      const { server, router, ctnat } = scene;
+      await router.ns.start(ctnat.argv(['run'])).printed(/running for/);
+      const ports = [PORT, PORT + 1];
+      for (const family of FAMILIES) {
+        for (const port of ports) await settled(scene, family, port);
+        /** How many questions of each flow arrive, of ten that take turns at once. */
+        const arrive = async (): Promise<number[]> => {
+          const far = await Capture.start(server.ns, 'eth0', `udp dst port ${UDP_PORT}`);
+          const questions = Array.from({ length: 10 }, () => ports.map((sport) => ({ sport })));
+          await ask(scene, family, questions.flat());
+          const seen = await far.stopIp();
+          return ports.map((port) => seen.filter(({ sport }) => sport === port).length);
+        };
+        t.same(await arrive(), [10, 10], `${family}: both go`);
+        const rule = ['ipproto', 'udp', 'sport', String(PORT + 1), 'prohibit'];
+        const ip = (verb: string) => router.ns.ip(`-${family.at(-1)!}`, 'rule', verb, ...rule);
+        await ip('add');
+        await until(`${family}: the rule holds`, async () => (await arrive())[1] === 0);
+        t.same(await arrive(), [10, 0], `${family}: the other flow goes on`);
+        await ip('delete');
+        await until(`${family}: both go again`, async () => (await arrive())[1] === 10);
+      }
+    },
+  );
 
 t.test("both: one flow's packets take turns between XDP and TC", only('both'), async (t) => {
   const scene = await gateway(t, 'both', false);

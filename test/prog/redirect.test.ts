@@ -3,7 +3,7 @@
 // stack, which then finds it as it came but for the translation of its destination.
 import type { TypedMap } from 'libbpf-ts';
 import t, { type Test } from 'tap';
-import { type Flow, ForwardPortFlags, maps } from '../../src/generated/layouts.gen.js';
+import { type Flow, ForwardPortFlags, Layout, maps } from '../../src/generated/layouts.gen.js';
 import { flavours } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
 import { nowTicks, secondsToTicks } from '../helpers/datapath/settings.js';
@@ -75,13 +75,13 @@ function heardOf(datapath: Datapath, ticks: number): void {
  * A UDP flow from the client that has been answered, from before there was any redirect. It is a stream already: the packet
  * by which a flow becomes one goes the long way, and on a slow machine that would be one of the test's.
  */
-function talk(datapath: Datapath, family: Family, to: Host = SERVER): void {
+function talk(datapath: Datapath, family: Family, to: Host = SERVER, sport = 40000): void {
   const ports = datapath.map(maps.forward_ports);
   const kept = (['lan0', 'wan0'] as const).map((name) => ports.get(datapath.network[name])!);
   for (const port of kept) ports.set(port.ifindex, { ...port, flags: 0 });
-  const out = make(family, {}, CLIENT, to, udp({ sport: 40000, dport: 53 }));
+  const out = make(family, {}, CLIENT, to, udp({ sport, dport: 53 }));
   walk(datapath, 'out', out);
-  walk(datapath, 'back', make(family, {}, to, ROUTER_WAN, udp({ sport: 53, dport: 40000 })));
+  walk(datapath, 'back', make(family, {}, to, ROUTER_WAN, udp({ sport: 53, dport: sport })));
   if (family === 4) age(datapath.map(maps.flows4));
   else age(datapath.map(maps.flows6));
   walk(datapath, 'out', out);
@@ -100,15 +100,16 @@ function age<V extends { head: Flow }>(flows: TypedMap<number, V>): void {
 /** A question of that flow: its options, data and checksum as given. */
 function question(
   family: Family,
-  { options = {}, to = SERVER, size = 30, checksum }: Partial<Question> = {},
+  { options = {}, to = SERVER, sport = 40000, size = 30, checksum }: Partial<Question> = {},
 ): Buffer {
-  const header = { sport: 40000, dport: 53, ...(checksum !== undefined && { checksum }) };
+  const header = { sport, dport: 53, ...(checksum !== undefined && { checksum }) };
   return make(family, options, CLIENT, to, udp(header), bytes(size));
 }
 
 interface Question {
   options: FrameOptions;
   to: Host;
+  sport: number;
   size: number;
   checksum: 0;
 }
@@ -266,6 +267,42 @@ function familiesInTurns(t: Test, datapath: Datapath): void {
     }
 }
 
+/** Of two flows between the same hosts, one of which a rule of the host's routing knows by its port. */
+async function portRules(t: Test, datapath: Datapath, family: Family): Promise<void> {
+  configure(datapath);
+  const [usual, refused] = [40000, 40001];
+  for (const sport of [usual, refused]) talk(datapath, family, SERVER, sport);
+  const shared = datapath.map(maps.ways_shared);
+  const rule = `from all ipproto udp sport ${refused} prohibit`.split(' ');
+  const ip = (verb: string) => run(['ip', `-${family}`, 'rule', verb, ...rule]);
+  /** Whether it ever goes the way that the other one has just gone; they need not be in the same tick. */
+  const follows = (): boolean => {
+    for (let i = 0; i < 200; i++) {
+      t.equal(ingress(datapath, question(family)).verdict, 'redirect', `port ${usual}`, {
+        diagnostic: false,
+      });
+      if (ingress(datapath, question(family, { sport: refused })).verdict === 'redirect') return true;
+    }
+    return false;
+  };
+  await ip('add');
+  try {
+    for (const [ticks, whether, text] of [
+      [0, false, 'nobody has ever vouched'],
+      [Layout.WAYS_SHARED_TICKS / 2, true, 'somebody vouches that no rule looks at ports'],
+      [-TICKS.fresh, false, 'it is over'],
+      [Layout.WAYS_SHARED_TICKS * 2, false, 'for longer than anybody may'],
+    ] as const) {
+      shared.set(0, ticks && (nowTicks() + ticks) >>> 0);
+      t.equal(follows(), whether, text);
+    }
+  } finally {
+    shared.set(0, 0);
+    await ip('delete');
+  }
+  t.ok(follows(), 'without the rule');
+}
+
 const CASES = {
   'is sent on': sendsOn,
   'hops end': hopsEnd,
@@ -276,6 +313,7 @@ const CASES = {
   'behind XDP': behindXdp,
   'no IPv6': withoutIpv6,
   'the other family in turns': familiesInTurns,
+  'a rule by port': portRules,
 };
 
 t.setTimeout(0);
