@@ -290,7 +290,8 @@ struct sctp_track {
 
 /*
  * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
- * 320 bytes at most, its two keys of 88 included.
+ * 320 bytes at most, its two keys of 88 included. What every packet needs stands last, before the tuples, so
+ * that a packet which is no segment is done with 80 bytes in a row: slots begin anywhere in a cache line.
  *
  * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
  * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
@@ -302,6 +303,9 @@ struct sctp_track {
  * long it takes in strangers.
  */
 struct flow {
+	struct tcp_track tcp;
+	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
+	__u32 mark;
 	__u32 lock;
 	__u32 deadline; /* tick after which the flow no longer matches */
 	__u32 created;	/* tick */
@@ -315,9 +319,6 @@ struct flow {
 	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
 	__u64 packets[CT_DIR_COUNT];
 	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
-	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
-	__u32 mark;
-	struct tcp_track tcp;
 };
 
 enum flow_lock {

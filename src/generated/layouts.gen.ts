@@ -1555,7 +1555,8 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
 
 /**
  * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
- * 320 bytes at most, its two keys of 88 included.
+ * 320 bytes at most, its two keys of 88 included. What every packet needs stands last, before the tuples, so
+ * that a packet which is no segment is done with 80 bytes in a row: slots begin anywhere in a cache line.
  *
  * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
  * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
@@ -1569,60 +1570,60 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
  * C: struct flow, 112 bytes.
  */
 export interface Flow {
-  /** C: lock: u32 at 0. */
-  lock: number;
-  /** tick after which the flow no longer matches (C: deadline: u32 at 4) */
-  deadline: number;
-  /** tick (C: created: u32 at 8) */
-  created: number;
-  /** C: gen: u16 at 12. */
-  gen: number;
-  /** enum ct_status (C: status: u16 at 14) */
-  status: number;
-  /** C: proto: u8 at 16. */
-  proto: number;
-  /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 17) */
-  state: number;
-  /** enum nat_type and enum nat_limit (C: nat: u8 at 18) */
-  nat: number;
-  /** enum flow_flags (C: flags: u8 at 19) */
-  flags: number;
-  /** of both tuples, or of the one that the flags leave it to (C: zone: u16 at 20) */
-  zone: number;
-  /** id of the NAT rule that made the mapping, 0 for none (C: rule: u16 at 22) */
-  rule: number;
-  /** C: packets: u64[2] at 24. */
-  packets: bigint[];
-  /** of the IP packets, headers included (C: bytes: u64[2] at 40) */
-  bytes: bigint[];
-  /** whose hook created the flow: the outgoing one where the source is translated (C: ifindex: u32 at 56) */
-  ifindex: number;
-  /** C: mark: u32 at 60. */
-  mark: number;
-  /** C: tcp: struct tcp_track at 64. */
+  /** C: tcp: struct tcp_track at 0. */
   tcp: TcpTrack;
+  /** whose hook created the flow: the outgoing one where the source is translated (C: ifindex: u32 at 48) */
+  ifindex: number;
+  /** C: mark: u32 at 52. */
+  mark: number;
+  /** C: lock: u32 at 56. */
+  lock: number;
+  /** tick after which the flow no longer matches (C: deadline: u32 at 60) */
+  deadline: number;
+  /** tick (C: created: u32 at 64) */
+  created: number;
+  /** C: gen: u16 at 68. */
+  gen: number;
+  /** enum ct_status (C: status: u16 at 70) */
+  status: number;
+  /** C: proto: u8 at 72. */
+  proto: number;
+  /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 73) */
+  state: number;
+  /** enum nat_type and enum nat_limit (C: nat: u8 at 74) */
+  nat: number;
+  /** enum flow_flags (C: flags: u8 at 75) */
+  flags: number;
+  /** of both tuples, or of the one that the flags leave it to (C: zone: u16 at 76) */
+  zone: number;
+  /** id of the NAT rule that made the mapping, 0 for none (C: rule: u16 at 78) */
+  rule: number;
+  /** C: packets: u64[2] at 80. */
+  packets: bigint[];
+  /** of the IP packets, headers included (C: bytes: u64[2] at 96) */
+  bytes: bigint[];
 }
 
 /** Where the fields of struct flow are, for code that reads bytes in place. */
 export const FLOW = {
   size: 112,
   offset: {
-    lock: 0,
-    deadline: 4,
-    created: 8,
-    gen: 12,
-    status: 14,
-    proto: 16,
-    state: 17,
-    nat: 18,
-    flags: 19,
-    zone: 20,
-    rule: 22,
-    packets: 24,
-    bytes: 40,
-    ifindex: 56,
-    mark: 60,
-    tcp: 64,
+    tcp: 0,
+    ifindex: 48,
+    mark: 52,
+    lock: 56,
+    deadline: 60,
+    created: 64,
+    gen: 68,
+    status: 70,
+    proto: 72,
+    state: 73,
+    nat: 74,
+    flags: 75,
+    zone: 76,
+    rule: 78,
+    packets: 80,
+    bytes: 96,
   },
 } as const;
 
@@ -1630,66 +1631,66 @@ export const flowLayout: StructShape = {
   name: 'flow',
   size: 112,
   fields: [
-    { name: 'lock', offset: 0, type: 'u32' },
-    { name: 'deadline', offset: 4, type: 'u32' },
-    { name: 'created', offset: 8, type: 'u32' },
-    { name: 'gen', offset: 12, type: 'u16' },
-    { name: 'status', offset: 14, type: 'u16' },
-    { name: 'proto', offset: 16, type: 'u8' },
-    { name: 'state', offset: 17, type: 'u8' },
-    { name: 'nat', offset: 18, type: 'u8' },
-    { name: 'flags', offset: 19, type: 'u8' },
-    { name: 'zone', offset: 20, type: 'u16' },
-    { name: 'rule', offset: 22, type: 'u16' },
-    { name: 'packets', offset: 24, type: 'u64[2]' },
-    { name: 'bytes', offset: 40, type: 'u64[2]' },
-    { name: 'ifindex', offset: 56, type: 'u32' },
-    { name: 'mark', offset: 60, type: 'u32' },
-    { name: 'tcp', offset: 64, type: 'struct tcp_track' },
+    { name: 'tcp', offset: 0, type: 'struct tcp_track' },
+    { name: 'ifindex', offset: 48, type: 'u32' },
+    { name: 'mark', offset: 52, type: 'u32' },
+    { name: 'lock', offset: 56, type: 'u32' },
+    { name: 'deadline', offset: 60, type: 'u32' },
+    { name: 'created', offset: 64, type: 'u32' },
+    { name: 'gen', offset: 68, type: 'u16' },
+    { name: 'status', offset: 70, type: 'u16' },
+    { name: 'proto', offset: 72, type: 'u8' },
+    { name: 'state', offset: 73, type: 'u8' },
+    { name: 'nat', offset: 74, type: 'u8' },
+    { name: 'flags', offset: 75, type: 'u8' },
+    { name: 'zone', offset: 76, type: 'u16' },
+    { name: 'rule', offset: 78, type: 'u16' },
+    { name: 'packets', offset: 80, type: 'u64[2]' },
+    { name: 'bytes', offset: 96, type: 'u64[2]' },
   ],
 };
 
 export const flowCodec: Codec<Flow> = {
   size: 112,
   read: (view, o) => ({
-    lock: view.getUint32(o, LE),
-    deadline: view.getUint32(o + 4, LE),
-    created: view.getUint32(o + 8, LE),
-    gen: view.getUint16(o + 12, LE),
-    status: view.getUint16(o + 14, LE),
-    proto: view.getUint8(o + 16),
-    state: view.getUint8(o + 17),
-    nat: view.getUint8(o + 18),
-    flags: view.getUint8(o + 19),
-    zone: view.getUint16(o + 20, LE),
-    rule: view.getUint16(o + 22, LE),
-    packets: [view.getBigUint64(o + 24, LE), view.getBigUint64(o + 32, LE)],
-    bytes: [view.getBigUint64(o + 40, LE), view.getBigUint64(o + 48, LE)],
-    ifindex: view.getUint32(o + 56, LE),
-    mark: view.getUint32(o + 60, LE),
-    tcp: tcpTrackCodec.read(view, o + 64),
+    tcp: tcpTrackCodec.read(view, o),
+    ifindex: view.getUint32(o + 48, LE),
+    mark: view.getUint32(o + 52, LE),
+    lock: view.getUint32(o + 56, LE),
+    deadline: view.getUint32(o + 60, LE),
+    created: view.getUint32(o + 64, LE),
+    gen: view.getUint16(o + 68, LE),
+    status: view.getUint16(o + 70, LE),
+    proto: view.getUint8(o + 72),
+    state: view.getUint8(o + 73),
+    nat: view.getUint8(o + 74),
+    flags: view.getUint8(o + 75),
+    zone: view.getUint16(o + 76, LE),
+    rule: view.getUint16(o + 78, LE),
+    packets: [view.getBigUint64(o + 80, LE), view.getBigUint64(o + 88, LE)],
+    bytes: [view.getBigUint64(o + 96, LE), view.getBigUint64(o + 104, LE)],
   }),
   write(view, o, value) {
-    view.setUint32(o, whole(value.lock, 0, 4294967295, 'flow.lock'), LE);
-    view.setUint32(o + 4, whole(value.deadline, 0, 4294967295, 'flow.deadline'), LE);
-    view.setUint32(o + 8, whole(value.created, 0, 4294967295, 'flow.created'), LE);
-    view.setUint16(o + 12, whole(value.gen, 0, 65535, 'flow.gen'), LE);
-    view.setUint16(o + 14, whole(value.status, 0, 65535, 'flow.status'), LE);
-    view.setUint8(o + 16, whole(value.proto, 0, 255, 'flow.proto'));
-    view.setUint8(o + 17, whole(value.state, 0, 255, 'flow.state'));
-    view.setUint8(o + 18, whole(value.nat, 0, 255, 'flow.nat'));
-    view.setUint8(o + 19, whole(value.flags, 0, 255, 'flow.flags'));
-    view.setUint16(o + 20, whole(value.zone, 0, 65535, 'flow.zone'), LE);
-    view.setUint16(o + 22, whole(value.rule, 0, 65535, 'flow.rule'), LE);
+    tcpTrackCodec.write(view, o, value.tcp);
+    view.setUint32(o + 48, whole(value.ifindex, 0, 4294967295, 'flow.ifindex'), LE);
+    view.setUint32(o + 52, whole(value.mark, 0, 4294967295, 'flow.mark'), LE);
+    view.setUint32(o + 56, whole(value.lock, 0, 4294967295, 'flow.lock'), LE);
+    view.setUint32(o + 60, whole(value.deadline, 0, 4294967295, 'flow.deadline'), LE);
+    view.setUint32(o + 64, whole(value.created, 0, 4294967295, 'flow.created'), LE);
+    view.setUint16(o + 68, whole(value.gen, 0, 65535, 'flow.gen'), LE);
+    view.setUint16(o + 70, whole(value.status, 0, 65535, 'flow.status'), LE);
+    view.setUint8(o + 72, whole(value.proto, 0, 255, 'flow.proto'));
+    view.setUint8(o + 73, whole(value.state, 0, 255, 'flow.state'));
+    view.setUint8(o + 74, whole(value.nat, 0, 255, 'flow.nat'));
+    view.setUint8(o + 75, whole(value.flags, 0, 255, 'flow.flags'));
+    view.setUint16(o + 76, whole(value.zone, 0, 65535, 'flow.zone'), LE);
+    view.setUint16(o + 78, whole(value.rule, 0, 65535, 'flow.rule'), LE);
     fixed(value.packets, 2, 'flow.packets').forEach((item, i) => {
-      view.setBigUint64(o + 24 + i * 8, unsigned64(item, 'flow.packets'), LE);
+      view.setBigUint64(o + 80 + i * 8, unsigned64(item, 'flow.packets'), LE);
     });
     fixed(value.bytes, 2, 'flow.bytes').forEach((item, i) => {
-      view.setBigUint64(o + 40 + i * 8, unsigned64(item, 'flow.bytes'), LE);
+      view.setBigUint64(o + 96 + i * 8, unsigned64(item, 'flow.bytes'), LE);
     });
-    view.setUint32(o + 56, whole(value.ifindex, 0, 4294967295, 'flow.ifindex'), LE);
-    view.setUint32(o + 60, whole(value.mark, 0, 4294967295, 'flow.mark'), LE);
-    tcpTrackCodec.write(view, o + 64, value.tcp);
   },
 };
 

@@ -18,7 +18,7 @@ import type { InterfaceNames } from '../../src/interface-names.js';
 import { mappingOf } from '../../src/nat-table.js';
 import { GRE, isIcmp } from '../../src/protocol.js';
 import { filterFamilies, rawPredicate } from '../../src/raw-filter.js';
-import { RawFlow, SLOT_LAYOUTS } from '../../src/raw-flow.js';
+import { RawFlow, SLOT_LAYOUTS, USE_WORD } from '../../src/raw-flow.js';
 import { msOfTicks, nowTicks, TICK_MS, TickClock } from '../../src/ticks.js';
 import { random } from '../helpers/random.js';
 import { type Ends, flow4, type Made, rawFlow } from '../helpers/tables/made-flow.js';
@@ -149,18 +149,18 @@ test('a slot that changes hands while it is copied is copied again or taken for 
   const churn = (until: number) => {
     loads = 0;
     Atomics.load = ((words: Int32Array, at: number) => {
-      if (words === source && at === 3 && ++loads <= until) source[3]! += 1;
+      if (words === source && at === USE_WORD && ++loads <= until) source[USE_WORD]! += 1;
       return original(words, at);
     }) as typeof Atomics.load;
   };
 
   churn(2);
   t.ok(raw.copyFrom(source, 0), 'at rest after two changes');
-  t.equal(raw.words[3], source[3]);
+  t.equal(raw.words[USE_WORD], source[USE_WORD]);
   churn(Number.POSITIVE_INFINITY);
   t.notOk(raw.copyFrom(source, 0), 'always another generation');
   churn(0);
-  source[3] = 0;
+  source[USE_WORD] = 0;
   t.notOk(raw.copyFrom(source, 0), 'free');
   t.equal(size, source.byteLength);
 });
