@@ -20,7 +20,7 @@ import { lockAgent, lockRunning } from './lock.js';
 import { MetricsServer } from './metrics-server.js';
 import { requireCapabilities } from './privileges.js';
 import type { AgentOptions } from './product.js';
-import { keepVouching, vouchForWays } from './shared-ways.js';
+import { SharedWays } from './shared-ways.js';
 
 /** See Product.runAgent(). */
 export async function runAgent(pinPath: string, options: AgentOptions): Promise<void> {
@@ -40,6 +40,7 @@ class Agent {
   readonly #sweep: AgentSweep;
   readonly #events: AgentEvents;
   readonly #pcp: AgentPcp;
+  readonly #ways: SharedWays;
   readonly #failed = new AbortController();
   #metrics: MetricsServer | undefined;
 
@@ -49,6 +50,7 @@ class Agent {
     this.#sweep = new AgentSweep(pinPath, this.#log);
     this.#events = new AgentEvents(pinPath, this.#log, (error) => this.#failed.abort(error));
     this.#pcp = new AgentPcp(pinPath, this.#log);
+    this.#ways = new SharedWays(pinPath);
   }
 
   async run(): Promise<void> {
@@ -65,7 +67,7 @@ class Agent {
       onReload(() => this.#enqueue(() => this.#reload()));
       using _running = await lockRunning(this.#pinPath);
       this.#log.info(`running for ${this.#pinPath}`);
-      const parts = [this.#sweep.run(until), this.#follow(network), keepVouching(this.#pinPath, until)];
+      const parts = [this.#sweep.run(until), this.#follow(network), this.#ways.keep(until)];
       // the first that fails ends the others
       for (const part of parts) part.catch((error: unknown) => failed.abort(error));
       if (!until.aborted) await once(until, 'abort');
@@ -136,7 +138,7 @@ class Agent {
   async #follow(network: NetworkWatch): Promise<void> {
     let waiting: NetworkEvent[] = [];
     for await (const event of network) {
-      if (event.type === 'rule' || event.type === 'resync') vouchForWays(this.#pinPath);
+      if (event.type === 'rule' || event.type === 'resync') this.#ways.rulesChanged();
       if (event.type === 'rule') continue;
       waiting.push(event);
       if (waiting.length > 1) continue;

@@ -4,7 +4,7 @@
  * what the kernel has answered within a timer tick (bpf/way.h). It is good for some seconds: who vouches does it again
  * before that, and looks at once when a rule comes.
  */
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { listRules } from 'libbpf-ts';
 import { Datapath } from './datapath.js';
 import { Layout } from './generated/layouts.gen.js';
@@ -17,37 +17,66 @@ const GOOD_FOR_TICKS = Layout.WAYS_SHARED_TICKS >> 1;
 /** Three times before it is over. */
 const EVERY_MS = (GOOD_FOR_TICKS * TICK_MS) / 3;
 
-/**
- * Vouches, or takes it back, by the rules and switches of the network namespace that the process is in.
- * @throws NotAttachedError
- */
-export function vouchForWays(pinPath: string): void {
-  setUntil(pinPath, portsChooseNoWay() ? (nowTicks() + GOOD_FOR_TICKS) >>> 0 : 0);
-}
+/** For what is loaded below a pin path, by the network namespace that the process is in. */
+export class SharedWays {
+  readonly #pinPath: string;
+  /** Whether a rule names ports; undefined: to be looked at. */
+  #rulesNamePorts: boolean | undefined;
+  #endPause: () => void = () => {};
 
-/** Vouches again and again, and takes it back at the end. */
-export async function keepVouching(pinPath: string, until: AbortSignal): Promise<void> {
-  try {
-    while (!until.aborted) {
-      vouchForWays(pinPath);
-      await setTimeout(EVERY_MS, undefined, { signal: until }).catch(() => {});
-    }
-  } finally {
-    if (Datapath.isLoaded(pinPath)) setUntil(pinPath, 0);
+  constructor(pinPath: string) {
+    this.#pinPath = pinPath;
   }
-}
 
-function setUntil(pinPath: string, tick: number): void {
-  using datapath = Datapath.open(pinPath);
-  datapath.maps.ways_shared.set(0, tick);
-}
+  /** Rules have come or gone, or may have: looked at once what is told now has been read to its end. */
+  rulesChanged(): void {
+    this.#rulesNamePorts = undefined;
+    this.#endPause();
+  }
 
-/**
- * Ports choose by rules that name some, and where a route has several next hops, by what is hashed of a packet:
- * fib_multipath_hash_policy. 0 are the addresses, with IPv6 also flow label and protocol, which ways tell apart.
- */
-function portsChooseNoWay(): boolean {
-  const policies = ['ipv4', 'ipv6'].map((family) => netSysctl(`${family}/fib_multipath_hash_policy`) ?? 0);
-  if (policies.some((policy) => policy !== 0)) return false;
-  return listRules().every(({ sourcePorts, destinationPorts }) => !sourcePorts && !destinationPorts);
+  /**
+   * Vouches again and again, and takes it back at the end.
+   * @throws NotAttachedError when somebody has purged what is loaded
+   */
+  async keep(until: AbortSignal): Promise<void> {
+    try {
+      while (!until.aborted) {
+        this.#setUntil(this.#portsChooseNoWay() ? (nowTicks() + GOOD_FOR_TICKS) >>> 0 : 0);
+        await this.#pause(until);
+        await setImmediate(); // one look for a thousand rules that come at once
+      }
+    } finally {
+      if (Datapath.isLoaded(this.#pinPath)) this.#setUntil(0);
+    }
+  }
+
+  #pause(until: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        until.removeEventListener('abort', end);
+        this.#endPause = () => {};
+        resolve();
+      };
+      const timer = setTimeout(end, EVERY_MS);
+      until.addEventListener('abort', end);
+      this.#endPause = end;
+    });
+  }
+
+  #setUntil(tick: number): void {
+    using datapath = Datapath.open(this.#pinPath);
+    datapath.maps.ways_shared.set(0, tick);
+  }
+
+  /**
+   * Ports choose by rules that name some, and where a route has several next hops, by what is hashed of a packet:
+   * fib_multipath_hash_policy. 0 are the addresses, with IPv6 also flow label and protocol, which ways tell apart.
+   */
+  #portsChooseNoWay(): boolean {
+    const policies = ['ipv4', 'ipv6'].map((family) => netSysctl(`${family}/fib_multipath_hash_policy`) ?? 0);
+    if (policies.some((policy) => policy !== 0)) return false;
+    this.#rulesNamePorts ??= listRules().some((rule) => rule.sourcePorts ?? rule.destinationPorts);
+    return !this.#rulesNamePorts;
+  }
 }
