@@ -151,6 +151,7 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 	bool local = hop_flags(skb) & HOP_LOCAL, high, source, destination;
 	__u32 slot = ref->slot;
 	union tuple_key key;
+	int err;
 
 	plan_drop(f);
 	nat_retries_count(hop_tries(skb), false);
@@ -166,18 +167,21 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 	if (source && destination) {
 		high = middle_key(&key, p, plan, slot, v6);
 		ref->form = FORM_MIDDLE | (high ? FORM_SOURCE_HIGH : 0);
-		if (tuple_claim(&key, ref, v6)) {
+		err = tuple_claim(&key, ref, v6);
+		if (err) {
 			tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind),
 				  flow_zone(f, CT_DIR_REPLY), v6);
 			tuple_release(&key, v6);
-			return create_fail(skb, f, at, REASON_DROP_CLASH);
+			return create_fail(skb, f, at,
+					   err == -EEXIST ? REASON_DROP_CLASH : REASON_DROP_TUPLE_MAP);
 		}
 		f->flags |= FLOW_MIDDLE_KEY;
 	}
 	high = tuple_key(&key, &p->tuple, p->proto, kind_key_flags(p->kind) | (local ? KEY_LOCAL : 0),
 			 flow_zone(f, CT_DIR_ORIGINAL), v6);
 	ref->form = FORM_ORIGINAL | (high ? FORM_SOURCE_HIGH : 0);
-	if (tuple_claim(&key, ref, v6)) {
+	err = tuple_claim(&key, ref, v6);
+	if (err) {
 		tuple_key(&key, &plan->reply, p->proto, kind_key_flags(p->kind), flow_zone(f, CT_DIR_REPLY),
 			  v6);
 		tuple_release(&key, v6);
@@ -185,7 +189,8 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 			middle_key(&key, p, plan, slot, v6);
 			tuple_release(&key, v6);
 		}
-		return create_join(skb, f, at, v6);
+		return err == -EEXIST ? create_join(skb, f, at, v6)
+				      : create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
 	}
 	port_taken(&plan->reply, p->proto, flow_zone(f, CT_DIR_REPLY), v6);
 	if (unlikely(f->nat & ~NAT_TYPE_MASK))

@@ -226,7 +226,8 @@ inline_ int endpoint_flow(struct __sk_buff *skb, struct flow *f, const struct pa
 	}
 	if (ends->source && ends->destination) {
 		ref.form = FORM_MIDDLE | (middle_key(&middle, p, plan, slot, v6) ? FORM_SOURCE_HIGH : 0);
-		if (tuple_claim(&middle, &ref, v6))
+		err = tuple_claim(&middle, &ref, v6);
+		if (err)
 			goto lost;
 		f->flags |= FLOW_MIDDLE_KEY;
 	}
@@ -259,7 +260,7 @@ lost:
 	tuple_key(&key, &plan->reply, p->proto, key_flags, 0, v6);
 	tuple_release(&key, v6);
 	endpoints_put(ends);
-	return create_join(skb, f, at, v6);
+	return err == -EEXIST ? create_join(skb, f, at, v6) : create_fail(skb, f, at, REASON_DROP_TUPLE_MAP);
 }
 
 /* The key by which an inside address and port find their endpoint. */

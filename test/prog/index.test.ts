@@ -28,7 +28,7 @@ const answer = ({ build }: Family, port: number) =>
 const answered = ({ build }: Family, port: number) =>
   build(SERVER, CLIENT, udp({ sport: 53, dport: port }), bytes(9));
 
-/** One row for all keys. @returns false where the kernel has no compare-and-swap, and no row is read */
+/** One row for all keys. @returns false where no atomic operation says what was there before it, and no row is read */
 function oneRow(datapath: Datapath): boolean {
   datapath.configure();
   const heads = datapath.map(maps.index_head);
@@ -56,7 +56,7 @@ function inTupleMap(datapath: Datapath, { family }: Family): number {
 withDatapath(async (t, datapath) => {
   const flowsOf = ({ family }: Family) => (family === 4 ? datapath.flows(4) : datapath.flows(6));
   if (!oneRow(datapath)) {
-    t.not(datapath.flavour, 'v5_13', 'this flavour is for kernels without compare-and-swap');
+    t.not(datapath.flavour, 'v5_13', 'this flavour is for kernels that keep keys in the tuple maps');
     return;
   }
   t.teardown(() => allRows(datapath));
@@ -87,6 +87,39 @@ withDatapath(async (t, datapath) => {
       const { spilled, cells } = row(datapath);
       t.strictSame([spilled, ...cells.map(({ tag }) => tag)], [0, ...Array<bigint>(CELLS).fill(0n)]);
     });
+
+    await t.test(
+      `IPv${each.family}: where neither row nor map has room, a flow leaves nothing behind`,
+      async (t) => {
+        oneRow(datapath);
+        const { map } = each.family === 4 ? datapath.map(maps.tuples4) : datapath.map(maps.tuples6);
+        const room = CELLS + map.maxEntries;
+        let flows = 0;
+        while (walk(datapath, 'out', query(each, PORT + flows)).verdict === 'pass' && flows < room) flows++;
+        for (let i = 1; i < 5; i++)
+          t.equal(walk(datapath, 'out', query(each, PORT + flows + i)).verdict, 'drop');
+        t.match(datapath.reasons(), { 'DROP_TUPLE_MAP egress': 5 });
+        t.equal(flows, Math.floor(room / 2));
+        t.equal(datapath.keys(each.family), 2 * flows);
+        t.equal(flowsOf(each).length, flows);
+        t.equal(row(datapath).spilled, 2 * flows - CELLS);
+        samePacket(
+          t,
+          walk(datapath, 'back', answer(each, PORT)).packet,
+          answered(each, PORT),
+          'the others go on',
+        );
+
+        t.equal(sweepFlows(datapath, each.family, SweepMode.ONE, flowsOf(each)[0]!.slot), 1);
+        const last = PORT + flows;
+        samePacket(
+          t,
+          walk(datapath, 'out', query(each, last)).packet,
+          left(each, last),
+          'there is room again',
+        );
+      },
+    );
 
     await t.test(`IPv${each.family}: a cell that becomes free is taken before the map`, async (t) => {
       oneRow(datapath);
