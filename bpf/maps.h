@@ -57,9 +57,9 @@ struct {
 	__type(value, struct tuple_ref);
 } tuples6 SEC(".maps");
 
-/* Where the flow of a key is, by the key's hash, of both families. One row where no atomic operation says what
- * was there before it; else from a page's first byte on, so that a row is two cache lines. The loader sizes
- * it. */
+/* Where the flow of a key is, by the key's hash, of both families. One row where no atomic operation says
+ * what was there before it; else from a page's first byte on, so that a row is two cache lines. The loader
+ * sizes it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, INDEX_ROWS_DEFAULT);

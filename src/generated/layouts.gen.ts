@@ -4336,8 +4336,9 @@ export const maps: {
   /** Rules for tracking; two banks, as nat_rules has. (C: track_rules: array, u32 → struct track_rules) */
   readonly track_rules: MapLayout<number, TrackRules>;
   /**
-   * Where the flow of a key is, by the key's hash, of both families. An entry where the kernel has no
-   * compare-and-swap; else page by page, so that a row is two cache lines. The loader sizes it.
+   * Where the flow of a key is, by the key's hash, of both families. One row where no atomic operation says
+   * what was there before it; else from a page's first byte on, so that a row is two cache lines. The loader
+   * sizes it.
    *
    * C: tuple_index: array, u32 → struct index_row.
    */
