@@ -179,7 +179,7 @@ struct way {
 	__be32 to[4];	/* as it leaves */
 };
 
-enum { WAYS_MAX = 2048 /* a power of 2 */ };
+enum { WAYS_BITS = 11, WAYS_MAX = 1 << WAYS_BITS };
 
 /* Those that share an entry take it from each other, which costs them the question. */
 struct {

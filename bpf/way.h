@@ -29,7 +29,10 @@ inline_ __u32 ways_are_shared(__u32 now)
 	return until && read_once(*until) - now <= WAYS_SHARED_TICKS;
 }
 
-/* Where the way is: a flow's own in the order of the slots, or by the addresses. */
+/*
+ * Where the way is: a flow's own in the order of the slots, or by the addresses. The uppermost bits of a
+ * product depend on all bits of its factors: on the hosts' parts of addresses as well, which come last.
+ */
 inline_ __u32 way_place(const struct fast_packet *p, const struct fast_leaving *to, __u32 slot, __u32 dir,
 			__u32 shared, const bool v6)
 {
@@ -42,7 +45,7 @@ inline_ __u32 way_place(const struct fast_packet *p, const struct fast_leaving *
 			hash = (hash ^ hash >> 32 ^ ((__u64)p->saddr[i] << 32 | to->daddr[i])) *
 			       0x9e3779b97f4a7c15;
 	}
-	common = hash >> 32;
+	common = hash >> (64 - WAYS_BITS);
 	return (own ^ ((own ^ common) & -shared)) & (WAYS_MAX - 1);
 }
 

@@ -38,7 +38,7 @@ const REDIRECT = ForwardPortFlags.REDIRECT;
 /** Ticks in which no packet has to be the stack's (NEIGHBOUR_TICKS), and a little more. */
 const TICKS = { fresh: 10, stale: 600 };
 const TEN_SECONDS = secondsToTicks(10);
-const SLOTS_LOOKED_AT = 16;
+const SLOTS_LOOKED_AT = 64;
 
 interface Port {
   flags?: number;
@@ -72,14 +72,20 @@ function heardOf(datapath: Datapath, ticks: number): void {
 }
 
 /**
- * A UDP flow from the client that has been answered, from before there was any redirect. It is a stream already: the packet
+ * A UDP flow from a client that has been answered, from before there was any redirect. It is a stream already: the packet
  * by which a flow becomes one goes the long way, and on a slow machine that would be one of the test's.
  */
-function talk(datapath: Datapath, family: Family, to: Host = SERVER, sport = 40000): void {
+function talk(
+  datapath: Datapath,
+  family: Family,
+  to: Host = SERVER,
+  sport = 40000,
+  from: Host = CLIENT,
+): void {
   const ports = datapath.map(maps.forward_ports);
   const kept = (['lan0', 'wan0'] as const).map((name) => ports.get(datapath.network[name])!);
   for (const port of kept) ports.set(port.ifindex, { ...port, flags: 0 });
-  const out = make(family, {}, CLIENT, to, udp({ sport, dport: 53 }));
+  const out = make(family, {}, from, to, udp({ sport, dport: 53 }));
   walk(datapath, 'out', out);
   walk(datapath, 'back', make(family, {}, to, ROUTER_WAN, udp({ sport: 53, dport: sport })));
   if (family === 4) age(datapath.map(maps.flows4));
@@ -303,6 +309,29 @@ async function portRules(t: Test, datapath: Datapath, family: Family): Promise<v
   t.ok(follows(), 'without the rule');
 }
 
+/** Clients of one network that speak with one server do not take the way from each other. */
+function clientsOfOneServer(t: Test, datapath: Datapath, family: Family): void {
+  const [first, count] = [0x64, 40];
+  configure(datapath);
+  const shared = datapath.map(maps.ways_shared);
+  for (let number = first; number < first + count; number++) {
+    const client = host('one of many', `10.0.0.${number}`, `fd00:10::${number.toString(16)}`);
+    talk(datapath, family, SERVER, 41000 + number, client);
+    const packet = make(family, {}, client, SERVER, udp({ sport: 41000 + number, dport: 53 }));
+    shared.set(0, (nowTicks() + Layout.WAYS_SHARED_TICKS / 2) >>> 0);
+    t.equal(ingress(datapath, packet).verdict, 'redirect', client.ip4, { diagnostic: false });
+  }
+  shared.set(0, 0);
+  const ways = datapath.map(maps.ways);
+  const word = family === 4 ? 0 : 3;
+  const found = new Set<number>();
+  for (const place of ways.keys())
+    for (const way of ways.getPerCpu(place)!)
+      if (way.moment && way.about >> 16 === (family === 6 ? 1 : 0)) found.add(way.from[word]! & 0xff);
+  const known = Array.from({ length: count }, (_, i) => first + i).filter((number) => found.has(number));
+  t.ok(known.length >= 0.9 * count, `${known.length} of ${count} have a place of their own`);
+}
+
 const CASES = {
   'is sent on': sendsOn,
   'hops end': hopsEnd,
@@ -314,6 +343,7 @@ const CASES = {
   'no IPv6': withoutIpv6,
   'the other family in turns': familiesInTurns,
   'a rule by port': portRules,
+  'clients of one server': clientsOfOneServer,
 };
 
 t.setTimeout(0);
