@@ -54,8 +54,8 @@ demo: setup ## two clients behind a router, all in network namespaces; needs roo
 	$(Q)$(MAKE) build
 	$(Q)scripts/demo
 
-bench: setup build ## measures, and prints a table with the machine's facts; needs root
-	$(Q)node dist/test/bench/main.js
+bench: setup build ## measures, prints tables with the machine's facts, plots build/packets-over-flows.svg; needs root
+	$(Q)node dist/test/bench/main.js --plot build/packets-over-flows.svg
 
 install: setup build ## puts ctnat below PREFIX (/usr/local)
 	$(Q)node scripts/install.mjs "$(DESTDIR)" "$(PREFIX)"
