@@ -207,6 +207,7 @@ withDatapath(async (t, datapath) => {
     for (const port of [7, 8]) {
       t.ok(getsIn(datapath, segment(STRANGER, port, ROUTER_WAN, 40000, 'S')));
       const refused = walk(datapath, 'out', segment(CLIENT, 40000, STRANGER, port, 'RA'));
+      t.equal(refused.verdict, 'pass', JSON.stringify(datapath.reasons()));
       samePacket(
         t,
         refused.packet,
