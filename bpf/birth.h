@@ -63,7 +63,7 @@ inline_ int birth(struct __sk_buff *skb, const bool v6)
 	f = slot == SLOT_NONE ? NULL : flow_at(slot, v6);
 	if (!f)
 		goto long_way;
-	flow_fill(f, &p, skb->ifindex, now, 0, 0, v6);
+	flow_fill(f, slot, &p, skb->ifindex, now, 0, 0, v6);
 	if (!flow_begin(skb, f, &p, now, s))
 		return create_fail(skb, f, HOOK_EGRESS, REASON_DROP_INVALID);
 	if (!how)

@@ -96,13 +96,14 @@ inline_ void plan_save(struct flow *f, const struct plan *plan, const bool v6)
 	flow_set_tuple(f, CT_DIR_REPLY, &plan->reply, v6);
 	f->nat = (f->nat & ~NAT_TYPE_MASK) | plan->type;
 	f->rule = plan->rule;
-	f->bytes[CT_DIR_REPLY] = plan->port_min | (__u64)plan->port_max << 16 | (__u64)plan->keep_first << 32;
+	f->counts[counts_of(CT_DIR_ORIGINAL)].bytes =
+		plan->port_min | (__u64)plan->port_max << 16 | (__u64)plan->keep_first << 32;
 }
 
 /* The same of a guess that was none (guess.h). */
 inline_ void plan_save_guess(struct flow *f, __u32 guess)
 {
-	f->bytes[CT_DIR_REPLY] |= (__u64)guess << 40;
+	f->counts[counts_of(CT_DIR_ORIGINAL)].bytes |= (__u64)guess << 40;
 }
 
 inline_ __u32 plan_saved_guess(__u64 saved)
@@ -112,7 +113,7 @@ inline_ __u32 plan_saved_guess(__u64 saved)
 
 inline_ void plan_drop(struct flow *f)
 {
-	f->bytes[CT_DIR_REPLY] = 0;
+	f->counts[counts_of(CT_DIR_ORIGINAL)].bytes = 0;
 }
 
 /*
@@ -194,7 +195,7 @@ inline_ int commit(struct __sk_buff *skb, struct flow *f, struct packet *p, cons
 	}
 	port_taken(&plan->reply, p->proto, flow_zone(f, CT_DIR_REPLY), v6);
 	if (unlikely(f->nat & ~NAT_TYPE_MASK))
-		subscriber_take(f, v6);
+		subscriber_take(f, slot, v6);
 finish:
 	return create_finish(skb, f, p, slot, ref->gen, s, at, v6);
 }
@@ -328,7 +329,7 @@ inline_ int search_flow(struct __sk_buff *skb, const bool v6)
 	if (!f || !s)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-	saved = f->bytes[CT_DIR_REPLY];
+	saved = f->counts[counts_of(CT_DIR_ORIGINAL)].bytes;
 	search.reply = &reply;
 	search.port_min = saved & 0xffff;
 	search.port_max = saved >> 16 & 0xffff;

@@ -39,13 +39,11 @@ inline_ enum ct_timeout proto_timeout(__u8 proto)
 
 inline_ void flow_count(struct flow *f, enum ct_dir dir, __u32 bytes)
 {
-	if (dir == CT_DIR_ORIGINAL) {
-		f->packets[0] += 1;
-		f->bytes[0] += bytes;
-	} else {
-		f->packets[1] += 1;
-		f->bytes[1] += bytes;
-	}
+	struct flow_count *count = dir == CT_DIR_ORIGINAL ? &f->counts[counts_of(CT_DIR_ORIGINAL)]
+							  : &f->counts[counts_of(CT_DIR_REPLY)];
+
+	count->packets += 1;
+	count->bytes += bytes;
 }
 
 /*

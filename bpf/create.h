@@ -19,8 +19,8 @@
 enum { PORT_PASSES = 20, RACE_RETRIES = 6 };
 
 /* Fills a claimed slot, all but the reply tuple. */
-inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __u32 now, __u8 flags,
-		       __u32 zones, const bool v6)
+inline_ void flow_fill(struct flow *f, __u32 slot, const struct packet *p, __u32 ifindex, __u32 now,
+		       __u8 flags, __u32 zones, const bool v6)
 {
 	f->created = now;
 	f->deadline = now + TICK_GRACE; /* until the protocol has spoken */
@@ -30,12 +30,8 @@ inline_ void flow_fill(struct flow *f, const struct packet *p, __u32 ifindex, __
 	f->flags = flags | zones_flags(zones);
 	f->zone = zones_id(zones);
 	f->rule = 0;
-	f->packets[0] = 0;
-	f->packets[1] = 0;
-	f->bytes[0] = 0;
-	f->bytes[1] = 0;
-	f->ifindex = ifindex;
-	f->mark = 0;
+	__builtin_memset(f->counts, 0, sizeof(f->counts));
+	extra_fill(slot, ifindex, 0, v6);
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &p->tuple, v6);
 }
 
@@ -189,7 +185,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	f = flow_at(slot, v6);
 	if (!f)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	flow_fill(f, &p, ifindex, now, flags, zones, v6);
+	flow_fill(f, slot, &p, ifindex, now, flags, zones, v6);
 	if (!flow_begin(skb, f, &p, now, s))
 		return create_fail(skb, f, at, REASON_DROP_INVALID);
 	if (flow_has_plan(skb, f)) {

@@ -39,12 +39,8 @@ inline_ void edit_fill(struct flow *f, const struct edit_request *r, __u32 now, 
 	f->flags = r->flags;
 	f->zone = r->zone;
 	f->rule = 0;
-	f->packets[0] = 0;
-	f->packets[1] = 0;
-	f->bytes[0] = 0;
-	f->bytes[1] = 0;
-	f->ifindex = r->ifindex;
-	f->mark = r->mark;
+	__builtin_memset(f->counts, 0, sizeof(f->counts));
+	extra_fill(r->slot, r->ifindex, r->mark, v6);
 	__builtin_memset(&f->tcp, 0, sizeof(f->tcp));
 	if (r->proto == IPPROTO_TCP) {
 		f->tcp.original_flags = TCP_SENDER_SACKS | TCP_SENDER_LIBERAL;
@@ -145,9 +141,9 @@ inline_ void edit_tell(struct __sk_buff *skb, enum event_type type, __u32 slot, 
  * A mapping that is asked for is one port of the subscriber's, as one that packets open (limit.h). False: it
  * has as many as it may have.
  */
-inline_ bool edit_limit(struct flow *f, const bool v6)
+inline_ bool edit_limit(const struct edit_request *r, struct flow *f, const bool v6)
 {
-	__u32 ifindex = f->ifindex, prefix;
+	__u32 ifindex = r->ifindex, prefix;
 	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	struct subscriber_key key;
 	struct subscriber *s;
@@ -155,7 +151,7 @@ inline_ bool edit_limit(struct flow *f, const bool v6)
 	if (!iface || !iface->limit_prefix)
 		return true;
 	prefix = v6 ? iface->limit_prefix : NAT_LIMIT_ADDRESS;
-	subscriber_key(&key, f, prefix, v6);
+	subscriber_key(&key, f, ifindex, prefix, v6);
 	s = limit_subscriber(&key, iface, clock_now());
 	if (!s) {
 		counter_add(COUNTER_UNLIMITED, 1);
@@ -175,7 +171,7 @@ inline_ bool edit_limit(struct flow *f, const bool v6)
  */
 inline_ void edit_open(struct edit_request *r, struct flow *f, const bool v6)
 {
-	if (!edit_limit(f, v6)) {
+	if (!edit_limit(r, f, v6)) {
 		r->result = EDIT_LIMIT;
 		slot_abandon(f);
 		return;
@@ -188,7 +184,7 @@ inline_ void edit_open(struct edit_request *r, struct flow *f, const bool v6)
 		return;
 	}
 	if (f->nat & ~NAT_TYPE_MASK)
-		subscriber_take(f, v6);
+		subscriber_take(f, r->slot, v6);
 	r->gen = f->gen;
 	r->result = EDIT_DONE;
 	counter_add(COUNTER_ENDPOINTS_OPENED, 1);
@@ -225,6 +221,7 @@ inline_ void edit_insert(struct __sk_buff *skb, struct edit_request *r, struct f
 inline_ void edit_update(struct __sk_buff *skb, struct edit_request *r, struct flow *f, const bool v6)
 {
 	__u32 now = clock_now(), fields = r->fields;
+	struct flow_extra *extra = extra_at(r->slot, v6);
 
 	if (!flow_try_kill(f)) {
 		r->result = EDIT_BUSY;
@@ -239,16 +236,17 @@ inline_ void edit_update(struct __sk_buff *skb, struct edit_request *r, struct f
 		f->state = r->state;
 	if (fields & EDIT_STATUS)
 		write_once(f->status, f->status | r->status);
-	if (fields & EDIT_MARK)
-		f->mark = (f->mark & ~r->mark_mask) ^ r->mark;
+	if (fields & EDIT_MARK && extra)
+		extra->mark = (extra->mark & ~r->mark_mask) ^ r->mark;
 	if (fields & EDIT_TIMEOUT)
 		write_once(f->deadline, now + r->timeout);
 	if (fields & EDIT_ZERO) {
 		/* what came since it was read stays */
-		f->packets[0] -= r->packets[0];
-		f->packets[1] -= r->packets[1];
-		f->bytes[0] -= r->bytes[0];
-		f->bytes[1] -= r->bytes[1];
+		UNROLL
+		for (enum ct_dir dir = 0; dir < CT_DIR_COUNT; dir++) {
+			f->counts[counts_of(dir)].packets -= r->packets[dir];
+			f->counts[counts_of(dir)].bytes -= r->bytes[dir];
+		}
 	}
 	flow_unkill(f);
 	r->result = EDIT_DONE;

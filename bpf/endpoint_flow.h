@@ -46,7 +46,7 @@ inline_ int endpoint_begin(struct __sk_buff *skb, struct flow *f, const struct p
 	int err = -EEXIST;
 
 	f->flags = FLOW_ENDPOINT;
-	f->ifindex = ifindex;
+	flow_set_ifindex(slot, ifindex, v6);
 	endpoint_inside(&t, p->tuple.saddr, p->tuple.sport, plan->reply.daddr, v6);
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &t, v6);
 	address_zero(plan->reply.saddr, v6);
@@ -106,7 +106,7 @@ inline_ int endpoint_open(struct __sk_buff *skb, const bool v6)
 		nat_retries_count(hop_tries(skb), false);
 		counter_add(COUNTER_ENDPOINTS_OPENED, 1);
 		if (unlikely(f->nat & ~NAT_TYPE_MASK))
-			subscriber_take(f, v6);
+			subscriber_take(f, slot, v6);
 		__sync_fetch_and_add(&f->lock, -(LOCK_KILL + LOCK_OPENING)); /* published */
 	}
 	skb->cb[0] &= ~0xff00; /* its search for a slot begins anew, without the port's retries */
@@ -183,7 +183,7 @@ inline_ int endpoint_taken(struct __sk_buff *skb, struct flow *f, const struct p
 	}
 	if (at == HOOK_INGRESS)
 		return create_fail(skb, f, at, REASON_DROP_CLASH);
-	if (unlikely(limit_is_reached(f, v6)))
+	if (unlikely(limit_is_reached(f, skb->cb[3] - 1, v6)))
 		return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, at, v6);
 	hop_go(skb, CALL_CLAIM_EGRESS, v6);
 	return create_fail(skb, f, at, REASON_DROP_INTERNAL);
@@ -334,7 +334,7 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	if (maps && tuple_find(&key, &copy, v6)) {
 		plan_save(f, &plan, v6);
 		hop_go(skb, CALL_ENDPOINT_JOIN, v6);
-	} else if (unlikely(limit_is_reached(f, v6))) {
+	} else if (unlikely(limit_is_reached(f, skb->cb[3] - 1, v6))) {
 		return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, HOOK_EGRESS, v6);
 	} else if (maps) {
 		return endpoint_begin(skb, f, &p, &plan, slot, ifindex, HOOK_EGRESS, v6);

@@ -62,13 +62,14 @@ inline_ bool host_listens(struct __sk_buff *skb, const struct packet *p, const b
 #endif
 }
 
-/* Whether a packet for an endpoint came from its own side of the router, and goes back there (hairpin). */
-inline_ bool endpoint_is_hairpin(const struct __sk_buff *skb, const struct flow *e, const bool v6)
+/* Whether a packet for an endpoint came from its own side of the router, and goes back there (hairpin).
+ * `outside`: the endpoint's interface. */
+inline_ bool endpoint_is_hairpin(const struct __sk_buff *skb, __u32 outside, const bool v6)
 {
 	__u32 ifindex = skb->ifindex;
 	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 
-	return e->ifindex != ifindex && !(iface && iface->flags & (v6 ? IFACE_SNAT6 : IFACE_SNAT4));
+	return outside != ifindex && !(iface && iface->flags & (v6 ? IFACE_SNAT6 : IFACE_SNAT4));
 }
 
 /* A TCP connection begins with a SYN; in the middle of one nobody comes in. */
@@ -78,11 +79,10 @@ inline_ bool may_begin_inbound(const struct packet *p)
 }
 
 /* Whether the endpoint's filter lets a flow begin with the packet. */
-inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, const struct packet *p, __u32 now,
-			     const bool v6)
+inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, __u32 outside,
+			     const struct packet *p, __u32 now, const bool v6)
 {
-	__u32 ifindex = e->ifindex;
-	struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	struct iface *iface = bpf_map_lookup_elem(&ifaces, &outside);
 	enum nat_filtering filtering;
 	struct tuple_ref *ref, copy;
 	union tuple_key key;
@@ -100,7 +100,7 @@ inline_ bool endpoint_admits(struct __sk_buff *skb, const struct flow *e, const 
 	 * Neighbours come in by either: they have one outside address, to which any of them may have sent,
 	 * and were each to wait for the other's flow, hairpin would never begin (RFC 4787 REQ-9).
 	 */
-	if (filtering == NAT_FILTERING_ADF && !endpoint_is_hairpin(skb, e, v6)) {
+	if (filtering == NAT_FILTERING_ADF && !endpoint_is_hairpin(skb, outside, v6)) {
 		peer_key(&key, p->tuple.daddr, p->tuple.dport, p->tuple.saddr, p->proto, v6);
 		ref = tuple_find(&key, &copy, v6);
 		voucher = ref ? flow_at(ref->slot, v6) : NULL;
@@ -132,7 +132,7 @@ inline_ int endpoint_find(struct __sk_buff *skb, const bool v6)
 		return s ? verdict : verdict_drop(skb, HOOK_INGRESS, REASON_DROP_INTERNAL);
 	e = endpoint_of(p.tuple.daddr, p.tuple.dport, p.proto, kind_key_flags(p.kind), &slot, &gen, v6);
 	if (e && proto_has_ports(p.proto) && endpoint_is_there(e, gen, now)) {
-		admitted = endpoint_admits(skb, e, &p, now, v6);
+		admitted = endpoint_admits(skb, e, flow_ifindex(slot, v6), &p, now, v6);
 		if ((admitted || HOST_TELLS) && !host_listens(skb, &p, v6)) {
 			if (!admitted)
 				return verdict_drop(skb, HOOK_INGRESS, REASON_DROP_FILTERED);
@@ -180,7 +180,7 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 	if (!endpoint_take(e, gen, 0)) /* its maker is about to publish it, or somebody to close it */
 		return endpoint_again(skb, f, HOOK_INGRESS, v6);
 	ends.destination = e;
-	ifindex = e->ifindex;
+	ifindex = flow_ifindex(other, v6);
 	f->zone = 0;
 	flow_tuple(e, CT_DIR_ORIGINAL, &inside, v6);
 	plan_plain(&plan, &p, v6);
@@ -188,11 +188,11 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 	plan.rule = e->rule;
 	address_copy(plan.reply.saddr, inside.saddr, v6);
 	plan.reply.sport = inside.sport;
-	if (endpoint_is_hairpin(skb, e, v6)) {
+	if (endpoint_is_hairpin(skb, ifindex, v6)) {
 		iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 		if (!iface)
 			goto gone;
-		f->ifindex = ifindex;
+		flow_set_ifindex(slot, ifindex, v6);
 		if (unlikely(s->flags & SETTING_LIMITS) && !(hop_tries(skb) & HOP_LIMITED)) {
 			endpoint_put(e);
 			hop_go(skb, CALL_LIMIT, v6);
@@ -204,7 +204,7 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 			endpoint_put(e);
 			if (found)
 				return endpoint_again(skb, f, HOOK_INGRESS, v6);
-			if (unlikely(limit_is_reached(f, v6)))
+			if (unlikely(limit_is_reached(f, slot, v6)))
 				return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, HOOK_INGRESS, v6);
 			plan_iface_ports(&p, iface, 0, &port_min, &port_max, v6);
 			plan_ports(&plan, &p, port_min, port_max);
@@ -213,7 +213,7 @@ inline_ int endpoint_ingress(struct __sk_buff *skb, const bool v6)
 		}
 		ends.vouches = iface_filtering(iface, p.proto) == NAT_FILTERING_ADF;
 	}
-	f->ifindex = ifindex;
+	flow_set_ifindex(slot, ifindex, v6);
 	counter_add(COUNTER_ENDPOINT_ADMITTED, 1);
 	return endpoint_flow(skb, f, &p, &plan, &ends, slot, now, HOOK_INGRESS, v6);
 gone:

@@ -66,7 +66,7 @@ inline_ void endpoint_touch_side(struct flow *f, const bool source, __u32 slot, 
 	if (!e)
 		return;
 	endpoint_prolong(e, other_gen, read_once(f->deadline) + ENDPOINT_STEP, now);
-	ifindex = e->ifindex;
+	ifindex = flow_ifindex(other, v6);
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	if (iface && iface_filtering(iface, f->proto) == NAT_FILTERING_ADF)
 		endpoint_vouch_again(f, &side, slot, gen, now, v6);

@@ -26,6 +26,8 @@ inline_ void event_begin(struct event *e, enum event_type type, const bool v6)
 inline_ void event_of_flow(struct event *e, enum event_type type, const struct flow *f, __u32 slot,
 			   const bool v6)
 {
+	const struct flow_extra *extra = extra_at(slot, v6);
+
 	__builtin_memset(e, 0, sizeof(*e));
 	event_begin(e, type, v6);
 	e->slot = slot;
@@ -39,14 +41,16 @@ inline_ void event_of_flow(struct event *e, enum event_type type, const struct f
 	e->rule = f->rule;
 	e->created = f->created;
 	e->deadline = f->deadline;
-	e->ifindex = f->ifindex;
-	e->mark = f->mark;
-	e->packets[0] = f->packets[0];
-	e->packets[1] = f->packets[1];
-	e->bytes[0] = f->bytes[0];
-	e->bytes[1] = f->bytes[1];
-	flow_tuple(f, CT_DIR_ORIGINAL, &e->tuple[0], v6);
-	flow_tuple(f, CT_DIR_REPLY, &e->tuple[1], v6);
+	if (extra) {
+		e->ifindex = extra->ifindex;
+		e->mark = extra->mark;
+	}
+	UNROLL
+	for (enum ct_dir dir = 0; dir < CT_DIR_COUNT; dir++) {
+		e->packets[dir] = f->counts[counts_of(dir)].packets;
+		e->bytes[dir] = f->counts[counts_of(dir)].bytes;
+		flow_tuple(f, dir, &e->tuple[dir], v6);
+	}
 }
 
 inline_ bool event_matches(const struct event *e, const struct event_reader *r, const bool v6)

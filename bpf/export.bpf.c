@@ -56,6 +56,8 @@ EXPORT(struct, event_reader);
 EXPORT(struct, flow);
 EXPORT(struct, flow4);
 EXPORT(struct, flow6);
+EXPORT(struct, flow_count);
+EXPORT(struct, flow_extra);
 EXPORT(struct, iface);
 EXPORT(struct, label_key);
 EXPORT(struct, label_set);

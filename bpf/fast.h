@@ -182,7 +182,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 	const struct way *way = NULL;
 	struct fast_leaving to;
 	struct flow *f;
-	__u64 high, dir, seen;
+	__u64 high, dir, seen, counts;
 	bool due = false;
 	__u16 gen, gains;
 
@@ -229,10 +229,11 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 		}
 		due = endpoint_is_due(f, f->deadline, now + timeout, 0);
 		flow_prolong(f, now + timeout);
-		hide(dir);
-		dir &= 1;
-		f->packets[dir] += 1;
-		f->bytes[dir] += p.length;
+		counts = counts_of(dir);
+		hide(counts);
+		counts &= 1;
+		f->counts[counts].packets += 1;
+		f->counts[counts].bytes += p.length;
 	}
 	if (redirect && way) {
 		if (!redirect_rewrite(skb, &p, &to, way, v6))

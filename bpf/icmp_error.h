@@ -286,8 +286,12 @@ inline_ int icmp_error(struct __sk_buff *skb, const enum hook_dir at, const bool
 			return verdict_drop(skb, at, REASON_DROP_REWRITE);
 	}
 done:
-	if (unlikely(hop_flags(skb) & HOP_RESTORE))
-		skb->mark = f->mark; /* a rule for tracking (track.h) */
+	if (unlikely(hop_flags(skb) & HOP_RESTORE)) {
+		const struct flow_extra *extra = extra_at(slot, v6);
+
+		if (extra)
+			skb->mark = extra->mark; /* a rule for tracking (track.h) */
+	}
 	tag_packet(skb, f, slot, dir, at, upper);
 	if (unlikely(ports)) {
 		skb->cb[3] = at << 8;

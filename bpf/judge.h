@@ -25,16 +25,18 @@ inline_ int judge_lost(struct __sk_buff *skb, struct flow *f, const struct tuple
 }
 
 /* What the flow has been so far. */
-inline_ void flow_inherit(struct flow *to, const struct flow *from)
+inline_ void flow_inherit(struct flow *to, __u32 slot, const struct flow *from, __u32 from_slot,
+			  const bool v6)
 {
+	const struct flow_extra *old = extra_at(from_slot, v6);
+	struct flow_extra *extra = extra_at(slot, v6);
+
+	if (old && extra)
+		extra->mark = old->mark;
 	to->deadline = from->deadline;
 	to->created = from->created;
 	to->state = from->state;
-	to->packets[0] = from->packets[0];
-	to->packets[1] = from->packets[1];
-	to->bytes[0] = from->bytes[0];
-	to->bytes[1] = from->bytes[1];
-	to->mark = from->mark;
+	__builtin_memcpy(to->counts, from->counts, sizeof(to->counts));
 	to->tcp = from->tcp;
 }
 
@@ -95,7 +97,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	nat_retries_count(hop_tries(skb), false);
 	flow_tuple(old, CT_DIR_ORIGINAL, &original, v6);
 	flow_set_tuple(f, CT_DIR_ORIGINAL, &original, v6);
-	flow_inherit(f, old);
+	flow_inherit(f, slot, old, held_slot, v6);
 	translated = old->nat != NAT_NONE;
 	blur(translated, s->zero);
 	translated &= 1;
@@ -127,7 +129,7 @@ inline_ int judge_flow(struct __sk_buff *skb, const bool v6)
 	/* the keys are the successor's: nothing but the slot is left to tear down */
 	slot_abandon(old);
 	if (unlikely(f->nat & ~NAT_TYPE_MASK))
-		subscriber_take(f, v6);
+		subscriber_take(f, slot, v6);
 	slot_publish(f);
 	flow_count_class(skb, f, CT_DIR_ORIGINAL, HOOK_EGRESS);
 	if (translate(skb, &p, f, ref.gen, CT_DIR_ORIGINAL, HOOK_EGRESS, v6))

@@ -35,16 +35,17 @@ inline_ bool limit_is_full(const struct subscriber *s, const struct iface *iface
 }
 
 /* The same of the subscriber that the flow in a slot is to be counted for. */
-inline_ bool limit_is_reached(const struct flow *f, const bool v6)
+inline_ bool limit_is_reached(const struct flow *f, __u32 slot, const bool v6)
 {
-	__u32 ifindex = f->ifindex;
+	__u32 ifindex;
 	struct iface *iface;
 	struct subscriber *s;
 
 	if (!(f->nat & ~NAT_TYPE_MASK))
 		return false;
+	ifindex = flow_ifindex(slot, v6);
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
-	s = subscriber_of(f, v6);
+	s = subscriber_of(f, slot, v6);
 	return iface && s && limit_is_full(s, iface);
 }
 
@@ -89,7 +90,7 @@ inline_ int limit_refuse(struct __sk_buff *skb, struct flow *f, enum reason reas
 	skb->cb[3] = 0;
 	return VERDICT_PASS; /* TC comes to the same end */
 #else
-	struct subscriber *subscriber = subscriber_of(f, v6);
+	struct subscriber *subscriber = subscriber_of(f, skb->cb[3] - 1, v6);
 	const struct settings *s = settings_get();
 
 	if (subscriber && reason == REASON_DROP_LIMIT_PORTS) {
@@ -128,7 +129,7 @@ inline_ int limit_flow(struct __sk_buff *skb, const bool v6)
 
 	if (!f || !settings)
 		return verdict_drop(skb, at, REASON_DROP_INTERNAL);
-	ifindex = f->ifindex;
+	ifindex = flow_ifindex(slot, v6);
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	prefix = iface ? iface->limit_prefix : 0;
 	if (at == HOOK_EGRESS) {
@@ -143,7 +144,7 @@ inline_ int limit_flow(struct __sk_buff *skb, const bool v6)
 		goto on;
 	if (!v6)
 		prefix = NAT_LIMIT_ADDRESS;
-	subscriber_key(&key, f, prefix, v6);
+	subscriber_key(&key, f, ifindex, prefix, v6);
 	s = limit_subscriber(&key, iface, now);
 	if (!s) {
 		counter_add(COUNTER_UNLIMITED, 1);

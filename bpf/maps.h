@@ -39,6 +39,21 @@ struct {
 	__type(value, struct flow6);
 } flows6 SEC(".maps");
 
+/* The rest of what is known of them, by slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOWS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct flow_extra);
+} extras4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOWS6_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct flow_extra);
+} extras6 SEC(".maps");
+
 /*
  * Where the flow of a tuple is. A translated flow has two keys: who claims the reply's has the port.
  * From 5.12 on the index has the keys (bpf/index.h), and these those that find no room in it.

@@ -46,7 +46,7 @@ inline_ int pick_flow(struct __sk_buff *skb, const bool v6)
 	if (!f || !s)
 		goto search;
 	flow_tuple(f, CT_DIR_REPLY, &reply, v6);
-	saved = f->bytes[CT_DIR_REPLY];
+	saved = f->counts[counts_of(CT_DIR_ORIGINAL)].bytes;
 	port_min = saved & 0xffff;
 	port_max = saved >> 16 & 0xffff;
 	proto = f->proto;

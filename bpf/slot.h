@@ -33,6 +33,12 @@ inline_ struct flow *flow_at(__u32 slot, const bool v6)
 	return v6 ? bpf_map_lookup_elem(&flows6, &slot) : bpf_map_lookup_elem(&flows4, &slot);
 }
 
+/* Which of a flow's counts are a direction's. */
+inline_ __u32 counts_of(enum ct_dir dir)
+{
+	return dir ^ CT_DIR_REPLY;
+}
+
 inline_ void flow_tuple(const struct flow *f, enum ct_dir dir, struct tuple6 *to, const bool v6)
 {
 	if (v6) {
@@ -191,7 +197,7 @@ inline_ void flow_teardown(struct flow *f, __u32 slot, const bool v6)
 		  flow_zone(f, CT_DIR_ORIGINAL), v6);
 	tuple_release(&key, v6);
 	if (unlikely(f->nat & ~NAT_TYPE_MASK))
-		subscriber_give(f, v6);
+		subscriber_give(f, slot, v6);
 	if (f->nat != NAT_NONE || f->flags & FLOW_ZONE_MASK) {
 		tuple_key(&key, &reply, f->proto, key_flags, flow_zone(f, CT_DIR_REPLY), v6);
 		tuple_release(&key, v6);

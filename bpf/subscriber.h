@@ -13,8 +13,39 @@
 #include "tuple.h"
 #include "zone.h"
 
+inline_ struct flow_extra *extra_at(__u32 slot, const bool v6)
+{
+	return v6 ? bpf_map_lookup_elem(&extras6, &slot) : bpf_map_lookup_elem(&extras4, &slot);
+}
+
+/* The interface whose hook created the flow in the slot. */
+inline_ __u32 flow_ifindex(__u32 slot, const bool v6)
+{
+	const struct flow_extra *extra = extra_at(slot, v6);
+
+	return extra ? extra->ifindex : 0;
+}
+
+/* Of a slot that is claimed. */
+inline_ void extra_fill(__u32 slot, __u32 ifindex, __u32 mark, const bool v6)
+{
+	struct flow_extra *extra = extra_at(slot, v6);
+
+	if (extra)
+		*extra = (struct flow_extra){.ifindex = ifindex, .mark = mark};
+}
+
+inline_ void flow_set_ifindex(__u32 slot, __u32 ifindex, const bool v6)
+{
+	struct flow_extra *extra = extra_at(slot, v6);
+
+	if (extra)
+		extra->ifindex = ifindex;
+}
+
 /* `prefix`: enum nat_limit. */
-inline_ void subscriber_key(struct subscriber_key *key, const struct flow *f, __u32 prefix, const bool v6)
+inline_ void subscriber_key(struct subscriber_key *key, const struct flow *f, __u32 ifindex, __u32 prefix,
+			    const bool v6)
 {
 	__u32 shift = NAT_LIMIT_64 - prefix, last = 0;
 
@@ -33,24 +64,24 @@ inline_ void subscriber_key(struct subscriber_key *key, const struct flow *f, __
 	} else {
 		key->addr[0] = ((const struct flow4 *)f)->tuple[CT_DIR_ORIGINAL].saddr;
 	}
-	key->ifindex = f->ifindex;
+	key->ifindex = ifindex;
 	key->zone = flow_zone(f, CT_DIR_ORIGINAL);
 	key->family = v6 ? 6 : 4;
 	key->prefix = prefix;
 }
 
-inline_ struct subscriber *subscriber_of(const struct flow *f, const bool v6)
+inline_ struct subscriber *subscriber_of(const struct flow *f, __u32 slot, const bool v6)
 {
 	struct subscriber_key key;
 
-	subscriber_key(&key, f, f->nat >> NAT_LIMIT_SHIFT, v6);
+	subscriber_key(&key, f, flow_ifindex(slot, v6), f->nat >> NAT_LIMIT_SHIFT, v6);
 	return bpf_map_lookup_elem(&subscribers, &key);
 }
 
 /* The flow is complete, and nobody may end it yet. */
-inline_ void subscriber_take(struct flow *f, const bool v6)
+inline_ void subscriber_take(struct flow *f, __u32 slot, const bool v6)
 {
-	struct subscriber *s = subscriber_of(f, v6);
+	struct subscriber *s = subscriber_of(f, slot, v6);
 
 	if (s)
 		__sync_fetch_and_add(&s->flows, 1);
@@ -59,9 +90,9 @@ inline_ void subscriber_take(struct flow *f, const bool v6)
 }
 
 /* Its teardown. */
-inline_ void subscriber_give(const struct flow *f, const bool v6)
+inline_ void subscriber_give(const struct flow *f, __u32 slot, const bool v6)
 {
-	struct subscriber *s = subscriber_of(f, v6);
+	struct subscriber *s = subscriber_of(f, slot, v6);
 
 	if (s)
 		__sync_fetch_and_add(&s->flows, -1);

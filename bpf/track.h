@@ -144,11 +144,11 @@ inline_ __u32 track_index(__u32 bit)
 }
 
 /* Does to the marks what the rules say, in their order. True: the flow's is another one now. */
-inline_ bool track_marks(struct __sk_buff *skb, struct flow *f, const struct track_rules *rules, __u32 hits,
-			 __u32 zero)
+inline_ bool track_marks(struct __sk_buff *skb, struct flow_extra *extra, const struct track_rules *rules,
+			 __u32 hits, __u32 zero)
 {
 	__u32 change = track_first(hits & rules->change), restore = track_first(hits & rules->restore);
-	__u32 before = read_once(f->mark), after = before, bits = skb->mark, index;
+	__u32 before = read_once(extra->mark), after = before, bits = skb->mark, index;
 	bool first = restore && restore - 1 < change - 1; /* also where there is no change */
 	const struct track_rule *r;
 
@@ -164,7 +164,7 @@ inline_ bool track_marks(struct __sk_buff *skb, struct flow *f, const struct tra
 			bits = before;
 		after = (before & ~r->value_mask) | (bits & r->value_mask);
 		if (after != before)
-			write_once(f->mark, after);
+			write_once(extra->mark, after);
 	}
 	if (restore)
 		skb->mark = first ? before : after;
@@ -243,6 +243,7 @@ inline_ int track_packet(struct __sk_buff *skb, const enum hook_dir at, const bo
 	__u32 now = clock_now(), tag = 0, zones, hits, own, l2 = hop_l2(skb);
 	struct settings *s = settings_get();
 	struct track_found found = {};
+	struct flow_extra *extra;
 	struct track_rules *rules;
 	struct track_view view;
 	struct flow *f = NULL;
@@ -293,7 +294,8 @@ inline_ int track_packet(struct __sk_buff *skb, const enum hook_dir at, const bo
 		return track_not(skb, &p, at, own, zones, now, v6);
 	if (p.flags & PACKET_ICMP_ERROR && hits & rules->restore)
 		skb->cb[0] |= HOP_RESTORE << 16;
-	if (f && track_marks(skb, f, rules, hits, s->zero) && s->events[EVENT_UPDATE])
+	extra = f ? extra_at(found.slot, v6) : NULL;
+	if (extra && track_marks(skb, extra, rules, hits, s->zero) && s->events[EVENT_UPDATE])
 		hop_event(skb, EVENT_UPDATE, found.slot, found.gen, EVENT_GO_ON, at, v6);
 on:
 	hop_go(skb, call_again(at, false), v6);
@@ -311,18 +313,20 @@ inline_ int track_new(struct __sk_buff *skb, const bool v6)
 	struct flow *f = flow_at(slot, v6);
 	struct settings *s = settings_get();
 	struct track_rules *rules;
+	struct flow_extra *extra;
 	struct track_view view;
 	struct tuple6 original;
 
 	if (f && s) {
 		rules = track_rules_get(s);
-		if (rules) {
+		extra = extra_at(slot, v6);
+		if (rules && extra) {
 			flow_tuple(f, CT_DIR_ORIGINAL, &original, v6);
 			track_view(&view, skb, &original, f->proto, at, v6);
 			hits = track_match(rules, &view, s->zero, v6);
 			blur(hits, s->zero);
 			hits &= at == HOOK_INGRESS ? ~rules->out : rules->out | ~rules->restore;
-			track_marks(skb, f, rules, hits, s->zero);
+			track_marks(skb, extra, rules, hits, s->zero);
 		}
 		told = s->events[EVENT_NEW] ? HOP_TELL : 0;
 	}

@@ -18,7 +18,7 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 12,	  /* of the pinned maps: userspace refuses to read another one */
+	LAYOUT_VERSION = 13,	  /* of the pinned maps: userspace refuses to read another one */
 	TICK_SHIFT = 24,	  /* nanoseconds >> TICK_SHIFT are ticks */
 	INDEX_CELLS = 7,	  /* of a row of the index */
 	INDEX_SECRETS = 12,	  /* as many words as the longest key has, and two (bpf/index_hash.h) */
@@ -288,10 +288,17 @@ struct sctp_track {
 	__u8 pad[3];
 };
 
+/* What a flow has sent in one direction. */
+struct flow_count {
+	__u64 packets;
+	__u64 bytes; /* of the IP packets, headers included */
+};
+
 /*
- * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
- * 320 bytes at most, its two keys of 88 included. What every packet needs stands last, before the tuples, so
- * that a packet which is no segment is done with 80 bytes in a row: slots begin anywhere in a cache line.
+ * One flow: the part that both families share. 104 bytes, and not one more: with its tuples an IPv4 flow is
+ * two cache lines, where the map begins at one (it does where it can be mapped, Linux 5.5). What a packet
+ * needs which is no segment, and goes with the flow, is all in the second; TCP's track and the replies' count
+ * are the first. What no usual packet needs is elsewhere (struct flow_extra).
  *
  * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
  * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
@@ -304,11 +311,10 @@ struct sctp_track {
  */
 struct flow {
 	struct tcp_track tcp;
-	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
-	__u32 mark;
+	struct flow_count counts[CT_DIR_COUNT]; /* the replies' first (bpf/slot.h, counts_of) */
+	__u32 created;				/* tick */
 	__u32 lock;
 	__u32 deadline; /* tick after which the flow no longer matches */
-	__u32 created;	/* tick */
 	__u16 gen;
 	__u16 status; /* enum ct_status */
 	__u8 proto;
@@ -317,8 +323,12 @@ struct flow {
 	__u8 flags; /* enum flow_flags */
 	__u16 zone; /* of both tuples, or of the one that the flags leave it to */
 	__u16 rule; /* id of the NAT rule that made the mapping, 0 for none */
-	__u64 packets[CT_DIR_COUNT];
-	__u64 bytes[CT_DIR_COUNT]; /* of the IP packets, headers included */
+};
+
+/* More of a flow, of the same slot, and owned with it. */
+struct flow_extra {
+	__u32 ifindex; /* whose hook created the flow: the outgoing one where the source is translated */
+	__u32 mark;
 };
 
 enum flow_lock {

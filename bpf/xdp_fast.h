@@ -133,7 +133,7 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	struct fast_match m;
 	enum fast_found found;
 	struct flow *f;
-	__u64 high, dir;
+	__u64 high, dir, counts;
 	__u16 gen, gains;
 
 	if (!s || !fast_parse(skb, ETH_HLEN, &p, v6))
@@ -174,10 +174,11 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 		timeout = timeout_of(s, which);
 	}
 	flow_prolong(f, now + timeout);
-	hide(dir);
-	dir &= 1;
-	f->packets[dir] += 1;
-	f->bytes[dir] += p.length;
+	counts = counts_of(dir);
+	hide(counts);
+	counts &= 1;
+	f->counts[counts].packets += 1;
+	f->counts[counts].bytes += p.length;
 	if (!xdp_rewrite(skb, &p, &to, way, v6))
 		return XDP_DROP;
 	flow_count_class(skb, f, dir, HOOK_INGRESS);

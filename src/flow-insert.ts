@@ -75,7 +75,7 @@ export class FlowInsert {
    * be prolonging it holds a packet of the same tuple, which then is the new flow's as well.
    */
   #endExpired(family: 4 | 6, { heldSlot, heldGen }: EditRequest): boolean {
-    const raw = new SlotReader(this.#datapath.maps[`flows${family}`].map, family).get(heldSlot);
+    const raw = new SlotReader(this.#datapath.maps, family).get(heldSlot);
     const isHolder = raw.isUsed && raw.gen === heldGen;
     if (isHolder && raw.ticksLeft(nowTicks()) >= 0) return false;
     if (isHolder) this.#sweeper.deleteOne(family, heldSlot, heldGen);

@@ -27,7 +27,7 @@ export function findRaw(datapath: Datapath, tuple: TupleQuery): RawFlow | undefi
     probe.bytes[FLOW.offset.flags] = flags;
     const ref = table.find(tupleKeys(probe)[0]!.bytes);
     if (!ref) continue;
-    const raw = new SlotReader(datapath.maps[`flows${family}`].map, family).get(ref.slot);
+    const raw = new SlotReader(datapath.maps, family).get(ref.slot);
     if (!raw.isUsed || raw.gen !== ref.gen || raw.ticksLeft(nowTicks()) < 0) continue;
     if (DIRECTIONS.some((dir) => hasTuple(raw, dir, probe))) return raw;
   }

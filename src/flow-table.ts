@@ -85,6 +85,6 @@ export class FlowTable {
   }
 
   #reader(family: 4 | 6): SlotReader {
-    return new SlotReader(this.#datapath.maps[`flows${family}`].map, family);
+    return new SlotReader(this.#datapath.maps, family);
   }
 }

@@ -120,7 +120,7 @@ export class KernelFlowEditor implements FlowEditor {
 
   #read(flow: Flow): Flow | undefined {
     const family = familyOf(flow);
-    const raw = new SlotReader(this.#datapath.maps[`flows${family}`].map, family).get(flow.slot);
+    const raw = new SlotReader(this.#datapath.maps, family).get(flow.slot);
     const now = nowTicks();
     if (!raw.isUsed || raw.gen !== flow.gen || raw.ticksLeft(now) < 0) return undefined;
     return decodeFlow(raw, now, this.#names);

@@ -37,7 +37,7 @@ export class LabelTable {
   sweep(): SweptMap {
     const { maps } = this.#datapath;
     const swept = { name: 'labels', looked: 0, live: 0, deleted: 0 };
-    const readers = { 4: new SlotReader(maps.flows4.map, 4), 6: new SlotReader(maps.flows6.map, 6) };
+    const readers = { 4: new SlotReader(maps, 4), 6: new SlotReader(maps, 6) };
     for (const key of [...maps.labels.keys()]) {
       swept.looked++;
       const raw = readers[key.family as 4 | 6].get(key.slot);

@@ -95,7 +95,7 @@ function size(object: BpfObject, { flows4, flows6 }: LoadOptions): void {
   sizeTables(object, flows4, flows6);
   if (!feature('mmap').available) return;
   // listings read the slots in place, where the kernel allows it
-  for (const name of ['flows4', 'flows6']) {
+  for (const name of ['flows4', 'flows6', 'extras4', 'extras6']) {
     object.map(name).setFlags(object.map(name).flags | MapFlag.MMAPABLE);
   }
 }

@@ -62,7 +62,7 @@ function addFlows(registry: Registry, { maps }: Datapath): void {
   const most = new Gauge({ name: 'ctnat_flows_max', help: 'Flows that fit', labelNames, registers });
   for (const family of [4, 6] as const) {
     const { map } = maps[`flows${family}`];
-    live.set({ family: `ipv${family}` }, new SlotReader(map, family).countLive());
+    live.set({ family: `ipv${family}` }, new SlotReader(maps, family).countLive());
     most.set({ family: `ipv${family}` }, map.maxEntries);
   }
 }

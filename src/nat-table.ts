@@ -143,7 +143,7 @@ export class NatTable {
   *#endpoints(filter: Filter): Generator<FoundEndpoint, void, undefined> {
     const matches = mappingPredicate(filter);
     for (const family of filterFamilies(filter)) {
-      const reader = new SlotReader(this.#datapath.maps[`flows${family}`].map, family);
+      const reader = new SlotReader(this.#datapath.maps, family);
       for (const raw of reader.held(HOLDS.endpoint)) {
         const { slot, gen } = raw;
         const now = nowTicks();

@@ -32,7 +32,7 @@ export function* dropOrphans(
     const anywhere = new Set([...owned.values()].flatMap((addresses) => [...addresses]));
     const endpoints: { slot: number; gen: number }[] = [];
     let seen = 0;
-    for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).held()) {
+    for (const raw of new SlotReader(datapath.maps, family).held()) {
       if (++seen % FLOWS_PER_STEP === 0) yield;
       if (raw.nat !== NatType.MASQUERADE) continue;
       // an interface that came back has another index than its flows remember

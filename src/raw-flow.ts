@@ -10,6 +10,8 @@ import {
   CtDir,
   CtStatus,
   FLOW,
+  FLOW_COUNT,
+  FLOW_EXTRA,
   FLOW4,
   FLOW6,
   FlowFlags,
@@ -26,6 +28,7 @@ const LITTLE_ENDIAN = endianness() === 'LE';
 const WORD = Int32Array.BYTES_PER_ELEMENT;
 const LOW = LITTLE_ENDIAN ? 0 : 1;
 const { offset: HEAD } = FLOW;
+const { offset: EXTRA } = FLOW_EXTRA;
 
 /** An association's track lies where a TCP connection has its own. */
 const VTAGS = HEAD.tcp + SCTP_TRACK.offset.vtag;
@@ -72,14 +75,23 @@ export function genOf(useWord: number): number {
   return (useWord >>> GEN_SHIFT) & 0xffff;
 }
 
-/** The first words of the counters of 64 bits, and which of their two words is the lower one. */
-const COUNTER_WORDS = [HEAD.packets, HEAD.packets + 8, HEAD.bytes, HEAD.bytes + 8].map((at) => at / WORD);
+/** A direction's counts in a slot, in bytes from its beginning: the replies' come first (bpf/slot.h, counts_of). */
+export function countsAt(dir: FlowDir): number {
+  return HEAD.counts + (dir ^ CtDir.REPLY) * FLOW_COUNT.size;
+}
+
+/** The first words of the counters of 64 bits. */
+const COUNTER_WORDS = [CtDir.ORIGINAL, CtDir.REPLY]
+  .flatMap((dir) => [FLOW_COUNT.offset.packets, FLOW_COUNT.offset.bytes].map((at) => countsAt(dir) + at))
+  .map((at) => at / WORD);
 
 /** Copies that a slot may spoil, by changing hands meanwhile, before it counts as free. */
 const COPY_ATTEMPTS = 4;
 
 export class RawFlow {
   readonly family: 4 | 6;
+  /** Where the rest of what is known of the flow (struct flow_extra) lies, in bytes: behind the slot. */
+  readonly extra: number;
   readonly familyName: Family;
   readonly tuple: readonly [TuplePlaces, TuplePlaces];
   readonly addressSize: 4 | 16;
@@ -95,7 +107,8 @@ export class RawFlow {
     this.familyName = family === 4 ? 'ipv4' : 'ipv6';
     this.addressSize = addressSize;
     this.tuple = tuple;
-    this.words = new Int32Array(size / WORD);
+    this.extra = size;
+    this.words = new Int32Array((size + FLOW_EXTRA.size) / WORD);
     this.bytes = new Uint8Array(this.words.buffer);
     this.view = new DataView(this.words.buffer);
   }
@@ -103,16 +116,25 @@ export class RawFlow {
   /**
    * Copies a slot that programs write to meanwhile. A teardown clears the status before it touches anything else,
    * and changes the generation before the slot can be claimed: a copy between two looks that agree on both is of
-   * one flow. Its counters may still be from different packets.
+   * one flow, its extra with it, which lies in a map of its own. Its counters may still be from different packets.
    *
+   * @param extras the words of that map, where the slot's begin at `extra`
    * @returns false if the slot holds nothing of these kinds
    */
-  copyFrom(source: Int32Array, start: number, kinds: number = HOLDS.flow): boolean {
+  copyFrom(
+    source: Int32Array,
+    start: number,
+    extras: Int32Array,
+    extra: number,
+    kinds: number = HOLDS.flow,
+  ): boolean {
     const { words } = this;
+    const own = this.extra / WORD;
     for (let attempt = 0; attempt < COPY_ATTEMPTS; attempt++) {
       const before = Atomics.load(source, start + USE_WORD);
       if (!isUsed(before, kinds)) return false;
-      for (let i = 0; i < words.length; i++) words[i] = Atomics.load(source, start + i);
+      for (let i = 0; i < own; i++) words[i] = Atomics.load(source, start + i);
+      for (let i = own; i < words.length; i++) words[i] = Atomics.load(extras, extra + i - own);
       const after = Atomics.load(source, start + USE_WORD);
       if (isUsed(after, kinds) && genOf(after) === genOf(before) && this.#countersAreWhole(source, start)) {
         return true;
@@ -206,11 +228,11 @@ export class RawFlow {
   }
 
   get ifindex(): number {
-    return this.words[HEAD.ifindex / WORD]!;
+    return this.words[(this.extra + EXTRA.ifindex) / WORD]!;
   }
 
   get mark(): number {
-    return this.words[HEAD.mark / WORD]! >>> 0;
+    return this.words[(this.extra + EXTRA.mark) / WORD]! >>> 0;
   }
 
   /** SCTP's verification tags, of each direction's packets; 0: not known. */
@@ -219,11 +241,11 @@ export class RawFlow {
   }
 
   packets(dir: FlowDir): number {
-    return this.#counter(HEAD.packets + dir * 8);
+    return this.#counter(countsAt(dir) + FLOW_COUNT.offset.packets);
   }
 
   bytesOf(dir: FlowDir): number {
-    return this.#counter(HEAD.bytes + dir * 8);
+    return this.#counter(countsAt(dir) + FLOW_COUNT.offset.bytes);
   }
 
   sport(dir: FlowDir): number {

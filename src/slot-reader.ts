@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Reads a family's flow map slot by slot: in place where the kernel lets an array be mapped (5.5), else in
- * batches (5.6), else one by one. Flows that are there all the time come exactly once, others perhaps.
+ * batches (5.6), else one by one; with each flow its extra, from a map of its own. Flows that are there all the time come exactly once, others perhaps.
  */
 import { type Batch, type BpfMap, batchSupported, feature, MapFlag } from 'libbpf-ts';
+import type { DatapathMaps } from './datapath.js';
+import { FLOW_EXTRA } from './generated/layouts.gen.js';
 import { DEADLINE_WORD, genOf, HOLDS, isUsed, RawFlow, SLOT_LAYOUTS, USE_WORD } from './raw-flow.js';
 import { nowTicks, TickClock } from './ticks.js';
 
@@ -16,13 +18,18 @@ const WINDOW_SLOTS = 65_536;
 const BATCH_SLOTS = 4096;
 
 const WORD = Int32Array.BYTES_PER_ELEMENT;
+const EXTRA_WORDS = FLOW_EXTRA.size / WORD;
 
-/** Words of some slots, the first of them being slot `first`. */
+/** Words of some slots, the first of them being slot `first`, and of their extras. */
 interface Stretch {
   readonly words: Int32Array;
+  readonly extras: Int32Array;
   readonly first: number;
   readonly count: number;
 }
+
+/** The maps that hold flows. */
+export type SlotMaps = Pick<DatapathMaps, 'flows4' | 'flows6' | 'extras4' | 'extras6'>;
 
 export type ReadMode = 'mmap' | 'batch' | 'single';
 
@@ -31,12 +38,15 @@ export class SlotReader {
   readonly mode: ReadMode;
   readonly slots: number;
   readonly #map: BpfMap;
+  readonly #extras: BpfMap;
   readonly #family: 4 | 6;
   readonly #stride: number;
   readonly #clock = new TickClock();
 
-  constructor(map: BpfMap, family: 4 | 6) {
+  constructor(maps: SlotMaps, family: 4 | 6) {
+    const { map } = maps[`flows${family}`];
     this.#map = map;
+    this.#extras = maps[`extras${family}`].map;
     this.#family = family;
     this.#stride = SLOT_LAYOUTS[family].size / WORD;
     this.slots = map.maxEntries;
@@ -77,10 +87,10 @@ export class SlotReader {
   *held(kinds: number = HOLDS.flow | HOLDS.endpoint): Generator<RawFlow, void, undefined> {
     const raw = new RawFlow(this.#family);
     const stride = this.#stride;
-    for (const { words, first, count } of this.#stretches()) {
+    for (const { words, extras, first, count } of this.#stretches()) {
       for (let i = 0; i < count; i++) {
         if (!isUsed(words[i * stride + USE_WORD]!, kinds)) continue;
-        if (!raw.copyFrom(words, i * stride, kinds)) continue;
+        if (!raw.copyFrom(words, i * stride, extras, i * EXTRA_WORDS, kinds)) continue;
         raw.slot = first + i;
         yield raw;
       }
@@ -91,8 +101,9 @@ export class SlotReader {
   get(slot: number): RawFlow {
     const raw = new RawFlow(this.#family);
     raw.slot = slot;
-    const key = new Uint32Array([slot]);
-    this.#map.getInto(new Uint8Array(key.buffer), raw.bytes);
+    const key = new Uint8Array(new Uint32Array([slot]).buffer);
+    this.#map.getInto(key, raw.bytes.subarray(0, raw.extra));
+    this.#extras.getInto(key, raw.bytes.subarray(raw.extra));
     return raw;
   }
 
@@ -121,10 +132,12 @@ export class SlotReader {
     for (let first = 0; first < this.slots; first += WINDOW_SLOTS) {
       const count = Math.min(WINDOW_SLOTS, this.slots - first);
       const memory = this.#map.mmap(first * size, count * size);
+      const more = this.#extras.mmap(first * FLOW_EXTRA.size, count * FLOW_EXTRA.size);
       try {
-        const { buffer, byteOffset } = memory.buffer;
-        yield { words: new Int32Array(buffer, byteOffset, count * this.#stride), first, count };
+        const words = wordsOf(memory.buffer, count * this.#stride);
+        yield { words, extras: wordsOf(more.buffer, count * EXTRA_WORDS), first, count };
       } finally {
+        more.close();
         memory.close();
       }
     }
@@ -133,9 +146,11 @@ export class SlotReader {
   /** The kernel copies an array's values in the order of their indexes. */
   *#batches(): Generator<Stretch, void, undefined> {
     let first = 0;
+    const extras = (this.#extras.lookupBatch(BATCH_SLOTS) as Iterable<Batch>)[Symbol.iterator]();
     for (const { values, count } of this.#map.lookupBatch(BATCH_SLOTS) as Iterable<Batch>) {
-      const words = new Int32Array(values.buffer, values.byteOffset, count * this.#stride);
-      yield { words, first, count };
+      const more = extras.next().value as Batch;
+      const words = wordsOf(values, count * this.#stride);
+      yield { words, extras: wordsOf(more.values, count * EXTRA_WORDS), first, count };
       first += count;
     }
   }
@@ -143,13 +158,21 @@ export class SlotReader {
   *#singles(): Generator<Stretch, void, undefined> {
     const words = new Int32Array(this.#stride);
     const value = new Uint8Array(words.buffer);
+    const extras = new Int32Array(EXTRA_WORDS);
+    const extra = new Uint8Array(extras.buffer);
     const key = new Uint32Array(1);
     const keyBytes = new Uint8Array(key.buffer);
     for (let slot = 0; slot < this.slots; slot++) {
       key[0] = slot;
-      if (this.#map.getInto(keyBytes, value)) yield { words, first: slot, count: 1 };
+      if (!this.#map.getInto(keyBytes, value)) continue;
+      if (isUsed(words[USE_WORD]!, HOLDS.flow | HOLDS.endpoint)) this.#extras.getInto(keyBytes, extra);
+      yield { words, extras, first: slot, count: 1 };
     }
   }
+}
+
+function wordsOf({ buffer, byteOffset }: Uint8Array, count: number): Int32Array {
+  return new Int32Array(buffer, byteOffset, count);
 }
 
 function readMode(map: BpfMap): ReadMode {

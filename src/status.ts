@@ -108,9 +108,11 @@ function mapStatus(datapath: Datapath): MapStatus[] {
 function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
   switch (name) {
     case 'flows4':
-      return usedSlots(datapath.maps.flows4.map, 4);
+    case 'extras4':
+      return usedSlots(datapath, 4);
     case 'flows6':
-      return usedSlots(datapath.maps.flows6.map, 6);
+    case 'extras6':
+      return usedSlots(datapath, 6);
     case 'tuple_index':
       return new TupleTable(datapath, 4).countIndexed() + new TupleTable(datapath, 6).countIndexed();
     case 'nat_rules':
@@ -134,9 +136,9 @@ function readerCount({ settings }: Datapath): number {
 }
 
 /** Flows past their deadline that nobody has swept take room as well. */
-function usedSlots(map: BpfMap, family: 4 | 6): number {
+function usedSlots({ maps }: Datapath, family: 4 | 6): number {
   let count = 0;
-  for (const _flow of new SlotReader(map, family).held()) count++;
+  for (const _flow of new SlotReader(maps, family).held()) count++;
   return count;
 }
 
@@ -169,7 +171,7 @@ function features(
   const inUse = loaded && {
     flavour: loaded.state.flavour,
     ...Object.fromEntries((loaded.state.refused ?? []).map(({ flavour }) => [refusedName(flavour), false])),
-    listing: new SlotReader(loaded.datapath.maps.flows4.map, 4).mode,
+    listing: new SlotReader(loaded.datapath.maps, 4).mode,
   };
   return {
     ...inUse,

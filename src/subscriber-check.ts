@@ -67,7 +67,7 @@ function* findMiscounts(datapath: Datapath): Generator<void, Miscount[], undefin
   const counts = new Map<string, number>();
   let looked = 0;
   for (const family of [4, 6] as const) {
-    for (const raw of new SlotReader(maps[`flows${family}`].map, family).held()) {
+    for (const raw of new SlotReader(maps, family).held()) {
       if (++looked % STEP === 0) yield;
       if (raw.limit === 0) continue;
       const name = subscriberName(subscriberOf(raw));

@@ -32,7 +32,7 @@ export function verifyTables(datapath: Datapath): string[] {
 
 function* strayKeys(datapath: Datapath, family: 4 | 6): Generator<string> {
   const table = new TupleTable(datapath, family);
-  const reader = new SlotReader(datapath.maps[`flows${family}`].map, family);
+  const reader = new SlotReader(datapath.maps, family);
   for (const { count, slots, gens, forms, id } of table.held(BATCH)) {
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!;
@@ -52,7 +52,7 @@ function* strayKeys(datapath: Datapath, family: 4 | 6): Generator<string> {
 
 function* lostFlows(datapath: Datapath, family: 4 | 6): Generator<string> {
   const table = new TupleTable(datapath, family);
-  for (const raw of new SlotReader(datapath.maps[`flows${family}`].map, family).held()) {
+  for (const raw of new SlotReader(datapath.maps, family).held()) {
     for (const { bytes } of tupleKeys(raw)) {
       const ref = table.find(bytes);
       const name = `flow in slot ${raw.slot} generation ${raw.gen}: its key ${keyText(bytes, family)}`;

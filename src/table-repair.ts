@@ -135,7 +135,7 @@ function deleteFlows(datapath: Datapath, family: 4 | 6, before: Suspects, found:
 }
 
 function reader(datapath: Datapath, family: 4 | 6): SlotReader {
-  return new SlotReader(datapath.maps[`flows${family}`].map, family);
+  return new SlotReader(datapath.maps, family);
 }
 
 function none(): Suspects {

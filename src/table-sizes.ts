@@ -41,6 +41,7 @@ export function sizeTables(object: BpfObject, flows4: number, flows6: number): v
     ['6', flows6],
   ] as const) {
     object.map(`flows${name}`).setMaxEntries(flows);
+    object.map(`extras${name}`).setMaxEntries(flows);
     const spilled = Math.max(SPILLED_LEAST, Math.ceil(keys(flows) * SPILLED));
     object.map(`tuples${name}`).setMaxEntries(hasIndex(object) ? spilled : keys(flows));
   }

@@ -7,12 +7,22 @@ import { endianness } from 'node:os';
 import { formatIpv4, formatIpv6 } from '../address.js';
 import { decodeFlow, flowTimeout } from '../decode-flow.js';
 import type { Flow } from '../flow.js';
-import { CtDir, EVENT, EventType, FLOW, HookDir, Layout, TUPLE6 } from '../generated/layouts.gen.js';
+import {
+  CtDir,
+  EVENT,
+  EventType,
+  FLOW,
+  FLOW_COUNT,
+  FLOW_EXTRA,
+  HookDir,
+  Layout,
+  TUPLE6,
+} from '../generated/layouts.gen.js';
 import type { InterfaceNames } from '../interface-names.js';
 import { REASONS } from '../metrics-table.js';
 import { hasPorts, isIcmp, protocolName } from '../protocol.js';
 import type { RawPredicate } from '../raw-filter.js';
-import { RawFlow } from '../raw-flow.js';
+import { countsAt, RawFlow } from '../raw-flow.js';
 import type { Clock } from './clock.js';
 import { DESTROY_CAUSES, type DroppedPacket, type EventOrigin, type KernelEvent } from './event.js';
 
@@ -34,10 +44,10 @@ const SHARED: readonly (readonly [from: number, to: number, bytes: number])[] = 
   [AT.rule, HEAD.rule, 2],
   [AT.created, HEAD.created, 4],
   [AT.deadline, HEAD.deadline, 4],
-  [AT.ifindex, HEAD.ifindex, 4],
-  [AT.mark, HEAD.mark, 4],
-  [AT.packets, HEAD.packets, 16],
-  [AT.bytes, HEAD.bytes, 16],
+  ...[CtDir.ORIGINAL, CtDir.REPLY].flatMap((dir): [from: number, to: number, bytes: number][] => [
+    [AT.packets + dir * 8, countsAt(dir) + FLOW_COUNT.offset.packets, 8],
+    [AT.bytes + dir * 8, countsAt(dir) + FLOW_COUNT.offset.bytes, 8],
+  ]),
 ];
 
 /** One record, of whichever type. What it shows is overwritten by the next take(). */
@@ -118,6 +128,8 @@ export class EventRecord {
   #flow(): RawFlow {
     const raw = this.#flows[this.family];
     for (const [from, to, bytes] of SHARED) raw.bytes.set(this.#bytes.subarray(from, from + bytes), to);
+    this.#copy(raw, AT.ifindex, raw.extra + FLOW_EXTRA.offset.ifindex, 4);
+    this.#copy(raw, AT.mark, raw.extra + FLOW_EXTRA.offset.mark, 4);
     raw.slot = this.#view.getUint32(AT.slot, LITTLE_ENDIAN);
     for (const dir of [CtDir.ORIGINAL, CtDir.REPLY]) {
       const tuple = AT.tuple + dir * TUPLE6.size;

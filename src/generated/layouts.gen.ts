@@ -613,7 +613,7 @@ export type KeyFlags = (typeof KeyFlags)[keyof typeof KeyFlags];
 /** C: enum layout. */
 export const Layout = {
   /** of the pinned maps: userspace refuses to read another one (C: LAYOUT_VERSION) */
-  LAYOUT_VERSION: 12,
+  LAYOUT_VERSION: 13,
   /** nanoseconds >> TICK_SHIFT are ticks (C: TICK_SHIFT) */
   TICK_SHIFT: 24,
   /** of a row of the index (C: INDEX_CELLS) */
@@ -1554,9 +1554,10 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
 };
 
 /**
- * One flow: the part that both families share. 112 bytes, and not one more: a translated IPv4 flow is to cost
- * 320 bytes at most, its two keys of 88 included. What every packet needs stands last, before the tuples, so
- * that a packet which is no segment is done with 80 bytes in a row: slots begin anywhere in a cache line.
+ * One flow: the part that both families share. 104 bytes, and not one more: with its tuples an IPv4 flow is
+ * two cache lines, where the map begins at one (it does where it can be mapped, Linux 5.5). What a packet
+ * needs which is no segment, and goes with the flow, is all in the second; TCP's track and the replies' count
+ * are the first. What no usual packet needs is elsewhere (struct flow_extra).
  *
  * lock: ownership of the slot, two counters that are only added to and taken from atomically (enum
  * flow_lock). claim: whoever adds 1 and then reads 1 owns the slot; a slot in use keeps its 1. An endpoint
@@ -1567,210 +1568,266 @@ export const exempt6KeyCodec: Codec<Exempt6Key> = {
  * the outside address at port 0, reply from 0 to the outside endpoint (bpf/endpoint.h). Its deadline says how
  * long it takes in strangers.
  *
- * C: struct flow, 112 bytes.
+ * C: struct flow, 104 bytes.
  */
 export interface Flow {
   /** C: tcp: struct tcp_track at 0. */
   tcp: TcpTrack;
-  /** whose hook created the flow: the outgoing one where the source is translated (C: ifindex: u32 at 48) */
-  ifindex: number;
-  /** C: mark: u32 at 52. */
-  mark: number;
-  /** C: lock: u32 at 56. */
-  lock: number;
-  /** tick after which the flow no longer matches (C: deadline: u32 at 60) */
-  deadline: number;
-  /** tick (C: created: u32 at 64) */
+  /** the replies' first (bpf/slot.h, counts_of) (C: counts: struct flow_count[2] at 48) */
+  counts: FlowCount[];
+  /** tick (C: created: u32 at 80) */
   created: number;
-  /** C: gen: u16 at 68. */
+  /** C: lock: u32 at 84. */
+  lock: number;
+  /** tick after which the flow no longer matches (C: deadline: u32 at 88) */
+  deadline: number;
+  /** C: gen: u16 at 92. */
   gen: number;
-  /** enum ct_status (C: status: u16 at 70) */
+  /** enum ct_status (C: status: u16 at 94) */
   status: number;
-  /** C: proto: u8 at 72. */
+  /** C: proto: u8 at 96. */
   proto: number;
-  /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 73) */
+  /** enum ct_tcp_state, enum ct_sctp_state; for ICMP the request's type (C: state: u8 at 97) */
   state: number;
-  /** enum nat_type and enum nat_limit (C: nat: u8 at 74) */
+  /** enum nat_type and enum nat_limit (C: nat: u8 at 98) */
   nat: number;
-  /** enum flow_flags (C: flags: u8 at 75) */
+  /** enum flow_flags (C: flags: u8 at 99) */
   flags: number;
-  /** of both tuples, or of the one that the flags leave it to (C: zone: u16 at 76) */
+  /** of both tuples, or of the one that the flags leave it to (C: zone: u16 at 100) */
   zone: number;
-  /** id of the NAT rule that made the mapping, 0 for none (C: rule: u16 at 78) */
+  /** id of the NAT rule that made the mapping, 0 for none (C: rule: u16 at 102) */
   rule: number;
-  /** C: packets: u64[2] at 80. */
-  packets: bigint[];
-  /** of the IP packets, headers included (C: bytes: u64[2] at 96) */
-  bytes: bigint[];
 }
 
 /** Where the fields of struct flow are, for code that reads bytes in place. */
 export const FLOW = {
-  size: 112,
+  size: 104,
   offset: {
     tcp: 0,
-    ifindex: 48,
-    mark: 52,
-    lock: 56,
-    deadline: 60,
-    created: 64,
-    gen: 68,
-    status: 70,
-    proto: 72,
-    state: 73,
-    nat: 74,
-    flags: 75,
-    zone: 76,
-    rule: 78,
-    packets: 80,
-    bytes: 96,
+    counts: 48,
+    created: 80,
+    lock: 84,
+    deadline: 88,
+    gen: 92,
+    status: 94,
+    proto: 96,
+    state: 97,
+    nat: 98,
+    flags: 99,
+    zone: 100,
+    rule: 102,
   },
 } as const;
 
 export const flowLayout: StructShape = {
   name: 'flow',
-  size: 112,
+  size: 104,
   fields: [
     { name: 'tcp', offset: 0, type: 'struct tcp_track' },
-    { name: 'ifindex', offset: 48, type: 'u32' },
-    { name: 'mark', offset: 52, type: 'u32' },
-    { name: 'lock', offset: 56, type: 'u32' },
-    { name: 'deadline', offset: 60, type: 'u32' },
-    { name: 'created', offset: 64, type: 'u32' },
-    { name: 'gen', offset: 68, type: 'u16' },
-    { name: 'status', offset: 70, type: 'u16' },
-    { name: 'proto', offset: 72, type: 'u8' },
-    { name: 'state', offset: 73, type: 'u8' },
-    { name: 'nat', offset: 74, type: 'u8' },
-    { name: 'flags', offset: 75, type: 'u8' },
-    { name: 'zone', offset: 76, type: 'u16' },
-    { name: 'rule', offset: 78, type: 'u16' },
-    { name: 'packets', offset: 80, type: 'u64[2]' },
-    { name: 'bytes', offset: 96, type: 'u64[2]' },
+    { name: 'counts', offset: 48, type: 'struct flow_count[2]' },
+    { name: 'created', offset: 80, type: 'u32' },
+    { name: 'lock', offset: 84, type: 'u32' },
+    { name: 'deadline', offset: 88, type: 'u32' },
+    { name: 'gen', offset: 92, type: 'u16' },
+    { name: 'status', offset: 94, type: 'u16' },
+    { name: 'proto', offset: 96, type: 'u8' },
+    { name: 'state', offset: 97, type: 'u8' },
+    { name: 'nat', offset: 98, type: 'u8' },
+    { name: 'flags', offset: 99, type: 'u8' },
+    { name: 'zone', offset: 100, type: 'u16' },
+    { name: 'rule', offset: 102, type: 'u16' },
   ],
 };
 
 export const flowCodec: Codec<Flow> = {
-  size: 112,
+  size: 104,
   read: (view, o) => ({
     tcp: tcpTrackCodec.read(view, o),
-    ifindex: view.getUint32(o + 48, LE),
-    mark: view.getUint32(o + 52, LE),
-    lock: view.getUint32(o + 56, LE),
-    deadline: view.getUint32(o + 60, LE),
-    created: view.getUint32(o + 64, LE),
-    gen: view.getUint16(o + 68, LE),
-    status: view.getUint16(o + 70, LE),
-    proto: view.getUint8(o + 72),
-    state: view.getUint8(o + 73),
-    nat: view.getUint8(o + 74),
-    flags: view.getUint8(o + 75),
-    zone: view.getUint16(o + 76, LE),
-    rule: view.getUint16(o + 78, LE),
-    packets: [view.getBigUint64(o + 80, LE), view.getBigUint64(o + 88, LE)],
-    bytes: [view.getBigUint64(o + 96, LE), view.getBigUint64(o + 104, LE)],
+    counts: [flowCountCodec.read(view, o + 48), flowCountCodec.read(view, o + 64)],
+    created: view.getUint32(o + 80, LE),
+    lock: view.getUint32(o + 84, LE),
+    deadline: view.getUint32(o + 88, LE),
+    gen: view.getUint16(o + 92, LE),
+    status: view.getUint16(o + 94, LE),
+    proto: view.getUint8(o + 96),
+    state: view.getUint8(o + 97),
+    nat: view.getUint8(o + 98),
+    flags: view.getUint8(o + 99),
+    zone: view.getUint16(o + 100, LE),
+    rule: view.getUint16(o + 102, LE),
   }),
   write(view, o, value) {
     tcpTrackCodec.write(view, o, value.tcp);
-    view.setUint32(o + 48, whole(value.ifindex, 0, 4294967295, 'flow.ifindex'), LE);
-    view.setUint32(o + 52, whole(value.mark, 0, 4294967295, 'flow.mark'), LE);
-    view.setUint32(o + 56, whole(value.lock, 0, 4294967295, 'flow.lock'), LE);
-    view.setUint32(o + 60, whole(value.deadline, 0, 4294967295, 'flow.deadline'), LE);
-    view.setUint32(o + 64, whole(value.created, 0, 4294967295, 'flow.created'), LE);
-    view.setUint16(o + 68, whole(value.gen, 0, 65535, 'flow.gen'), LE);
-    view.setUint16(o + 70, whole(value.status, 0, 65535, 'flow.status'), LE);
-    view.setUint8(o + 72, whole(value.proto, 0, 255, 'flow.proto'));
-    view.setUint8(o + 73, whole(value.state, 0, 255, 'flow.state'));
-    view.setUint8(o + 74, whole(value.nat, 0, 255, 'flow.nat'));
-    view.setUint8(o + 75, whole(value.flags, 0, 255, 'flow.flags'));
-    view.setUint16(o + 76, whole(value.zone, 0, 65535, 'flow.zone'), LE);
-    view.setUint16(o + 78, whole(value.rule, 0, 65535, 'flow.rule'), LE);
-    fixed(value.packets, 2, 'flow.packets').forEach((item, i) => {
-      view.setBigUint64(o + 80 + i * 8, unsigned64(item, 'flow.packets'), LE);
+    fixed(value.counts, 2, 'flow.counts').forEach((item, i) => {
+      flowCountCodec.write(view, o + 48 + i * 16, item);
     });
-    fixed(value.bytes, 2, 'flow.bytes').forEach((item, i) => {
-      view.setBigUint64(o + 96 + i * 8, unsigned64(item, 'flow.bytes'), LE);
-    });
+    view.setUint32(o + 80, whole(value.created, 0, 4294967295, 'flow.created'), LE);
+    view.setUint32(o + 84, whole(value.lock, 0, 4294967295, 'flow.lock'), LE);
+    view.setUint32(o + 88, whole(value.deadline, 0, 4294967295, 'flow.deadline'), LE);
+    view.setUint16(o + 92, whole(value.gen, 0, 65535, 'flow.gen'), LE);
+    view.setUint16(o + 94, whole(value.status, 0, 65535, 'flow.status'), LE);
+    view.setUint8(o + 96, whole(value.proto, 0, 255, 'flow.proto'));
+    view.setUint8(o + 97, whole(value.state, 0, 255, 'flow.state'));
+    view.setUint8(o + 98, whole(value.nat, 0, 255, 'flow.nat'));
+    view.setUint8(o + 99, whole(value.flags, 0, 255, 'flow.flags'));
+    view.setUint16(o + 100, whole(value.zone, 0, 65535, 'flow.zone'), LE);
+    view.setUint16(o + 102, whole(value.rule, 0, 65535, 'flow.rule'), LE);
   },
 };
 
-/** C: struct flow4, 136 bytes. */
+/** C: struct flow4, 128 bytes. */
 export interface Flow4 {
   /** C: head: struct flow at 0. */
   head: Flow;
-  /** C: tuple: struct tuple4[2] at 112. */
+  /** C: tuple: struct tuple4[2] at 104. */
   tuple: Tuple4[];
 }
 
 /** Where the fields of struct flow4 are, for code that reads bytes in place. */
 export const FLOW4 = {
-  size: 136,
+  size: 128,
   offset: {
     head: 0,
-    tuple: 112,
+    tuple: 104,
   },
 } as const;
 
 export const flow4Layout: StructShape = {
   name: 'flow4',
-  size: 136,
+  size: 128,
   fields: [
     { name: 'head', offset: 0, type: 'struct flow' },
-    { name: 'tuple', offset: 112, type: 'struct tuple4[2]' },
+    { name: 'tuple', offset: 104, type: 'struct tuple4[2]' },
   ],
 };
 
 export const flow4Codec: Codec<Flow4> = {
-  size: 136,
+  size: 128,
   read: (view, o) => ({
     head: flowCodec.read(view, o),
-    tuple: [tuple4Codec.read(view, o + 112), tuple4Codec.read(view, o + 124)],
+    tuple: [tuple4Codec.read(view, o + 104), tuple4Codec.read(view, o + 116)],
   }),
   write(view, o, value) {
     flowCodec.write(view, o, value.head);
     fixed(value.tuple, 2, 'flow4.tuple').forEach((item, i) => {
-      tuple4Codec.write(view, o + 112 + i * 12, item);
+      tuple4Codec.write(view, o + 104 + i * 12, item);
     });
   },
 };
 
-/** C: struct flow6, 184 bytes. */
+/** C: struct flow6, 176 bytes. */
 export interface Flow6 {
   /** C: head: struct flow at 0. */
   head: Flow;
-  /** C: tuple: struct tuple6[2] at 112. */
+  /** C: tuple: struct tuple6[2] at 104. */
   tuple: Tuple6[];
 }
 
 /** Where the fields of struct flow6 are, for code that reads bytes in place. */
 export const FLOW6 = {
-  size: 184,
+  size: 176,
   offset: {
     head: 0,
-    tuple: 112,
+    tuple: 104,
   },
 } as const;
 
 export const flow6Layout: StructShape = {
   name: 'flow6',
-  size: 184,
+  size: 176,
   fields: [
     { name: 'head', offset: 0, type: 'struct flow' },
-    { name: 'tuple', offset: 112, type: 'struct tuple6[2]' },
+    { name: 'tuple', offset: 104, type: 'struct tuple6[2]' },
   ],
 };
 
 export const flow6Codec: Codec<Flow6> = {
-  size: 184,
+  size: 176,
   read: (view, o) => ({
     head: flowCodec.read(view, o),
-    tuple: [tuple6Codec.read(view, o + 112), tuple6Codec.read(view, o + 148)],
+    tuple: [tuple6Codec.read(view, o + 104), tuple6Codec.read(view, o + 140)],
   }),
   write(view, o, value) {
     flowCodec.write(view, o, value.head);
     fixed(value.tuple, 2, 'flow6.tuple').forEach((item, i) => {
-      tuple6Codec.write(view, o + 112 + i * 36, item);
+      tuple6Codec.write(view, o + 104 + i * 36, item);
     });
+  },
+};
+
+/** What a flow has sent in one direction. (C: struct flow_count, 16 bytes) */
+export interface FlowCount {
+  /** C: packets: u64 at 0. */
+  packets: bigint;
+  /** of the IP packets, headers included (C: bytes: u64 at 8) */
+  bytes: bigint;
+}
+
+/** Where the fields of struct flow_count are, for code that reads bytes in place. */
+export const FLOW_COUNT = {
+  size: 16,
+  offset: {
+    packets: 0,
+    bytes: 8,
+  },
+} as const;
+
+export const flowCountLayout: StructShape = {
+  name: 'flow_count',
+  size: 16,
+  fields: [
+    { name: 'packets', offset: 0, type: 'u64' },
+    { name: 'bytes', offset: 8, type: 'u64' },
+  ],
+};
+
+export const flowCountCodec: Codec<FlowCount> = {
+  size: 16,
+  read: (view, o) => ({
+    packets: view.getBigUint64(o, LE),
+    bytes: view.getBigUint64(o + 8, LE),
+  }),
+  write(view, o, value) {
+    view.setBigUint64(o, unsigned64(value.packets, 'flow_count.packets'), LE);
+    view.setBigUint64(o + 8, unsigned64(value.bytes, 'flow_count.bytes'), LE);
+  },
+};
+
+/** More of a flow, of the same slot, and owned with it. (C: struct flow_extra, 8 bytes) */
+export interface FlowExtra {
+  /** whose hook created the flow: the outgoing one where the source is translated (C: ifindex: u32 at 0) */
+  ifindex: number;
+  /** C: mark: u32 at 4. */
+  mark: number;
+}
+
+/** Where the fields of struct flow_extra are, for code that reads bytes in place. */
+export const FLOW_EXTRA = {
+  size: 8,
+  offset: {
+    ifindex: 0,
+    mark: 4,
+  },
+} as const;
+
+export const flowExtraLayout: StructShape = {
+  name: 'flow_extra',
+  size: 8,
+  fields: [
+    { name: 'ifindex', offset: 0, type: 'u32' },
+    { name: 'mark', offset: 4, type: 'u32' },
+  ],
+};
+
+export const flowExtraCodec: Codec<FlowExtra> = {
+  size: 8,
+  read: (view, o) => ({
+    ifindex: view.getUint32(o, LE),
+    mark: view.getUint32(o + 4, LE),
+  }),
+  write(view, o, value) {
+    view.setUint32(o, whole(value.ifindex, 0, 4294967295, 'flow_extra.ifindex'), LE);
+    view.setUint32(o + 4, whole(value.mark, 0, 4294967295, 'flow_extra.mark'), LE);
   },
 };
 
@@ -4188,6 +4245,8 @@ export const layouts = {
   flow: flowLayout,
   flow4: flow4Layout,
   flow6: flow6Layout,
+  flow_count: flowCountLayout,
+  flow_extra: flowExtraLayout,
   forward_port: forwardPortLayout,
   fragment: fragmentLayout,
   fragment4_key: fragment4KeyLayout,
@@ -4254,6 +4313,10 @@ export const maps: {
   readonly exempt4: MapLayout<Exempt4Key, number>;
   /** C: exempt6: lpm_trie, struct exempt6_key → u32. */
   readonly exempt6: MapLayout<Exempt6Key, number>;
+  /** The rest of what is known of them, by slot. (C: extras4: array, u32 → struct flow_extra) */
+  readonly extras4: MapLayout<number, FlowExtra>;
+  /** C: extras6: array, u32 → struct flow_extra. */
+  readonly extras6: MapLayout<number, FlowExtra>;
   /**
    * Flows, by slot. The loader adds BPF_F_MMAPABLE where the kernel has it (5.5).
    *
@@ -4444,6 +4507,22 @@ export const maps: {
     flags: 1,
     key: exempt6KeyCodec,
     value: u32Codec,
+  },
+  extras4: {
+    name: 'extras4',
+    type: 'array',
+    maxEntries: 262144,
+    flags: 0,
+    key: u32Codec,
+    value: flowExtraCodec,
+  },
+  extras6: {
+    name: 'extras6',
+    type: 'array',
+    maxEntries: 65536,
+    flags: 0,
+    key: u32Codec,
+    value: flowExtraCodec,
   },
   flows4: {
     name: 'flows4',

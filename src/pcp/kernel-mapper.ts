@@ -211,7 +211,7 @@ export class KernelMapper implements Mapper {
   }
 
   #slot(family: 4 | 6, slot: number): RawFlow {
-    return new SlotReader(this.#datapath.maps[`flows${family}`].map, family).get(slot);
+    return new SlotReader(this.#datapath.maps, family).get(slot);
   }
 }
 

@@ -36,7 +36,7 @@ export function measureMemory(flavour: string, flows: number): MemoryRow[] {
   try {
     return [4, 6].flatMap((family) =>
       Object.entries(KEYS).map(([kind, count]) => {
-        const slot = bytesPerEntry(object, `flows${family}`);
+        const slot = bytesPerEntry(object, `flows${family}`) + bytesPerEntry(object, `extras${family}`);
         const keys = count * bytesPerKey(object, family, flows);
         const hints = object.map('hints').map.memoryBytes() / flows / 2;
         return { name: `IPv${family} flow, ${kind}`, slot, keys, hints, total: slot + keys + hints };

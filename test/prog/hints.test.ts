@@ -58,7 +58,7 @@ function lookAlike(datapath: Datapath, { family }: Family, slot: number, change:
   const flows = flowsOf(datapath, family);
   const copy = structuredClone(flows.get(slot)!) as Slot;
   copy.tuple[1]!.dport = OTHER;
-  copy.head.packets = [0n, 0n];
+  copy.head.counts = copy.head.counts.map(() => ({ packets: 0n, bytes: 0n }));
   change(copy);
   flows.set(LOOKALIKE, copy as never);
 }

@@ -89,14 +89,14 @@ for (const [mode, disable, needs] of [
     tables.put(FLOWS4 - 1, masqueraded(3));
     tables.put(FLOWS6 - 1, PLAIN6);
 
-    t.equal(new SlotReader(datapath.maps.flows4.map, 4).mode, mode);
+    t.equal(new SlotReader(datapath.maps, 4).mode, mode);
     t.same(slots(table.flows()), [0, 4096, FLOWS4 - 1, FLOWS6 - 1], 'no expired one, IPv4 first');
     t.equal(table.count(), 4);
     t.equal(table.count(parseFilter({ src: '10.0.0.2' })), 1);
     t.equal(table.count(parseFilter({ family: 'ipv6' })), 1);
     t.match([...table.flows(parseFilter({ dport: '53' }))], [{ proto: 'udp', original: { src: 'fd00::2' } }]);
     t.same(
-      [...new SlotReader(datapath.maps.flows4.map, 4).generations()].filter((gen) => gen > 0),
+      [...new SlotReader(datapath.maps, 4).generations()].filter((gen) => gen > 0),
       [1, 2, 3],
     );
   });
@@ -251,7 +251,7 @@ subtest('no line mixes two flows of one slot', async (t) => {
   const began = performance.now();
   let listed = 0;
   const mixed: string[] = [];
-  const reader = new SlotReader(datapath.maps.flows4.map, 4);
+  const reader = new SlotReader(datapath.maps, 4);
   while (performance.now() - began < 1000 * SLOW) {
     for (const raw of reader.used()) {
       const { gen, mark, words } = raw;
@@ -290,7 +290,7 @@ subtest('a sweep never deletes a flow that was prolonged meanwhile', async (t) =
       await elapse(1);
     }
     const alive = new Set<number>();
-    for (const { slot } of new SlotReader(datapath.maps.flows4.map, 4).used()) alive.add(slot);
+    for (const { slot } of new SlotReader(datapath.maps, 4).used()) alive.add(slot);
     await traffic.stop();
 
     const did = JSON.parse(traffic.output.split('\n').at(-2)!) as { prolonged: number; late: number[] };
@@ -426,15 +426,15 @@ subtest('retries are a histogram, and what found nothing', (t) => {
 });
 
 subtest('a flow costs at most 320 bytes of kernel memory, both directions and its translation', (t) => {
-  const { flows4, flows6, tuples4, tuples6, tuple_index, hints } = datapath.maps;
+  const { flows4, flows6, extras4, extras6, tuples4, tuples6, tuple_index, hints } = datapath.maps;
   const both = tuple_index.map.memoryBytes() + hints.map.memoryBytes();
   const all = flows4.map.maxEntries + flows6.map.maxEntries;
-  for (const [family, flows, tuples] of [
-    [4, flows4.map, tuples4.map],
-    [6, flows6.map, tuples6.map],
+  for (const [family, flows, extras, tuples] of [
+    [4, flows4.map, extras4.map, tuples4.map],
+    [6, flows6.map, extras6.map, tuples6.map],
   ] as const) {
     // two keys a flow
-    const bytes = flows.memoryBytes() + tuples.memoryBytes();
+    const bytes = flows.memoryBytes() + extras.memoryBytes() + tuples.memoryBytes();
     const each = bytes / flows.maxEntries + both / all;
     t.ok(each > (family === 4 ? 136 : 184) + 16, `IPv${family}: the kernel counts what is allocated`);
     // without compare-and-swap a key takes 112 bytes of a hash map (docs/decisions/0017)

@@ -34,6 +34,6 @@ export function cross(
 /** Marks of the flows of a family. */
 export function flowMarks(datapath: Datapath, family: 4 | 6): number[] {
   const markOf = (slot: number): number =>
-    (family === 4 ? datapath.map(maps.flows4).get(slot) : datapath.map(maps.flows6).get(slot))!.head.mark;
+    datapath.map(family === 4 ? maps.extras4 : maps.extras6).get(slot)!.mark;
   return datapath.flows(family).map(({ slot }) => markOf(slot));
 }

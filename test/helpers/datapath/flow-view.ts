@@ -55,6 +55,7 @@ function wordBytes(words: readonly number[]): Buffer {
 }
 
 function view(slot: number, head: Flow, tuples: string[]): FlowView {
+  const { counts } = head;
   const secondsLeft = ticksToSeconds((head.deadline - nowTicks()) | 0);
   return {
     proto: head.proto,
@@ -71,8 +72,8 @@ function view(slot: number, head: Flow, tuples: string[]): FlowView {
     rule: head.rule,
     original: tuples[0]!,
     reply: tuples[1]!,
-    packets: [Number(head.packets[0]), Number(head.packets[1])],
-    bytes: [Number(head.bytes[0]), Number(head.bytes[1])],
+    packets: [Number(counts[1]!.packets), Number(counts[0]!.packets)],
+    bytes: [Number(counts[1]!.bytes), Number(counts[0]!.bytes)],
     timeout: timeoutName(secondsLeft),
     secondsLeft,
     slot,

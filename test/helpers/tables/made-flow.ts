@@ -5,8 +5,10 @@ import {
   type Flow,
   type Flow4,
   type Flow6,
+  type FlowExtra,
   flow4Codec,
   flow6Codec,
+  flowExtraCodec,
   NatType,
 } from '../../../src/generated/layouts.gen.js';
 import { RawFlow } from '../../../src/raw-flow.js';
@@ -70,12 +72,14 @@ function head(made: Made): Flow {
     flags: made.flags ?? 0,
     zone: made.zone ?? 0,
     rule: 0,
-    packets: packets.map(BigInt),
-    bytes: bytes.map(BigInt),
-    ifindex: made.ifindex ?? 1,
-    mark: made.mark ?? 0,
+    counts: [1, 0].map((dir) => ({ packets: BigInt(packets[dir]!), bytes: BigInt(bytes[dir]!) })),
     tcp: TCP_NOTHING,
   };
+}
+
+/** What of it is not in its slot. */
+export function flowExtra({ ifindex = 1, mark = 0 }: Made): FlowExtra {
+  return { ifindex, mark };
 }
 
 function tuples({ original, reply = [original[1], original[0]] }: Made): Ends[] {
@@ -121,6 +125,7 @@ export function rawFlow(made: Made, slot = 0): RawFlow {
   const raw = new RawFlow(isIpv6(made) ? 6 : 4);
   if (isIpv6(made)) flow6Codec.write(raw.view, 0, flow6(made));
   else flow4Codec.write(raw.view, 0, flow4(made));
+  flowExtraCodec.write(raw.view, raw.extra, flowExtra(made));
   raw.slot = slot;
   return raw;
 }

@@ -8,7 +8,7 @@ import { BpfMap } from 'libbpf-ts';
 import { Datapath } from '../../../src/datapath.js';
 import { parseFilter } from '../../../src/filter.js';
 import { FlowTable } from '../../../src/flow-table.js';
-import { Counter, CtStatus, FLOW, FLOW4 } from '../../../src/generated/layouts.gen.js';
+import { Counter, CtStatus, FLOW, FLOW_EXTRA, FLOW4 } from '../../../src/generated/layouts.gen.js';
 import { KernelFlowEditor } from '../../../src/kernel-flow-editor.js';
 import { Sweeper } from '../../../src/sweeper.js';
 import { nowTicks, tickDifference } from '../../../src/ticks.js';
@@ -73,18 +73,23 @@ function create(): () => void {
 
 /** Slots change hands as bpf/slot.h says, and each flow's numbers all follow from its generation. */
 function rewrite(): () => void {
-  const memory = datapath.maps.flows4.map.mmap();
-  const words = new Int32Array(memory.buffer.buffer, memory.buffer.byteOffset, memory.buffer.length / 4);
+  const { flows4, extras4 } = datapath.maps;
+  const [words, extras] = [flows4, extras4].map(({ map }) => {
+    const { buffer, byteOffset, length } = map.mmap().buffer;
+    return new Int32Array(buffer, byteOffset, length / 4);
+  }) as [Int32Array, Int32Array];
   const stride = FLOW4.size / 4;
   let rewritten = 0;
   return () => {
     for (let i = 0; i < TURN * 100; i++) {
-      const start = (first + (i % count)) * stride;
+      const slot = first + (i % count);
+      const start = slot * stride;
       const use = start + FLOW.offset.gen / 4;
       const gen = ((words[use]! & 0xffff) + 1) & 0xffff;
       Atomics.store(words, use, words[use]! & 0xffff);
       Atomics.store(words, use, gen);
-      for (const at of [FLOW.offset.mark, FLOW4.offset.tuple, FLOW4.offset.tuple + 20]) {
+      Atomics.store(extras, (slot * FLOW_EXTRA.size + FLOW_EXTRA.offset.mark) / 4, gen);
+      for (const at of [FLOW4.offset.tuple, FLOW4.offset.tuple + 20]) {
         Atomics.store(words, start + at / 4, gen);
       }
       Atomics.store(words, use, (CtStatus.CONFIRMED << 16) | gen);

@@ -8,7 +8,7 @@ import { tupleKeys } from '../../../src/tuple-keys.js';
 import { Daemon } from '../process.js';
 import { Teardown } from '../teardown.js';
 import { putKey } from './keys.js';
-import { flow4, flow6, isIpv6, type Made, rawFlow } from './made-flow.js';
+import { flow4, flow6, flowExtra, isIpv6, type Made, rawFlow } from './made-flow.js';
 
 let loaded = 0;
 
@@ -35,7 +35,8 @@ export class Tables {
 
   /** Puts a flow into a slot, and its keys where the datapath finds them. */
   put(slot: number, made: Made): void {
-    const { flows4, flows6 } = this.datapath.maps;
+    const { flows4, flows6, extras4, extras6 } = this.datapath.maps;
+    (isIpv6(made) ? extras6 : extras4).set(slot, flowExtra(made));
     if (isIpv6(made)) flows6.set(slot, flow6(made));
     else flows4.set(slot, flow4(made));
     const raw = rawFlow(made, slot);
