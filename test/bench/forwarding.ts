@@ -6,7 +6,7 @@
 import { openBuilt } from '../helpers/datapath/load.js';
 import { Teardown } from '../helpers/teardown.js';
 import { Lane, type Load } from './lane.js';
-import { ROUTERS, type Room, type RouterKind, type RouterName } from './routers.js';
+import type { Room, RouterKind, RouterName } from './routers.js';
 import { type Summary, summarize } from './statistics.js';
 
 const FLOWS = 1000;
@@ -97,12 +97,13 @@ export async function begin({ lane }: Track, flows: number): Promise<void> {
   for (const back of [false, true, false]) await lane.run({ flows, packets: flows * 2, back });
 }
 
-/** Measures every kind of router under every load. `missing` as withTracks() has it. */
+/** Measures these kinds of routers under every load. `missing` as withTracks() has it. */
 export function measureForwarding(
+  kinds: readonly RouterKind[],
   rounds: number,
   missing: (name: string, why: string) => void,
 ): Promise<ForwardingRow[]> {
-  return withTracks(ROUTERS, missing, async (tracks) => {
+  return withTracks(kinds, missing, async (tracks) => {
     const readings = new Map(tracks.map((track) => [track, new Map<LoadName, Readings>()]));
     const teardowns = new Map(tracks.map((track) => [track, [] as number[]]));
     for (const track of tracks) await begin(track, FLOWS);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // `make bench`: measures, and prints tables in markdown. Figures are of this machine and this run; compare
 // rows of one table, not tables of two runs. --before measures the object files of another build beside this
-// one's.
+// one's, --beside the routers of another checkout that was built, whose tables may look different.
 //
 //   node dist/test/bench/main.js [--flavour NAME] [--flows N,N,...] [--family 4|6]
-//     [--only forward|flows|talks|packets|memory|new|cli] [--before DIR] [--rounds N] [--plot FILE.svg]
+//     [--only forward|flows|talks|packets|memory|new|cli] [--before DIR] [--beside DIR] [--rounds N] [--plot FILE.svg]
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { flavours } from '../helpers/datapath/load.js';
@@ -23,6 +23,7 @@ import { measureMemory } from './memory-cost.js';
 import { measureNewFlows, type NewFlowRow } from './new-flow-cost.js';
 import { type CostRow, measurePackets, ROW } from './packet-cost.js';
 import { plotManyFlows, printForwarding, printManyFlows, printTalks } from './print-routers.js';
+import { routersWith } from './routers.js';
 import { summarize } from './statistics.js';
 import { measureTalks } from './talks.js';
 import { Figures, targetTable } from './targets.js';
@@ -38,6 +39,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     family: { type: 'string' },
     before: { type: 'string' },
+    beside: { type: 'string' },
     rounds: { type: 'string', default: '5' },
     plot: { type: 'string' },
   },
@@ -143,10 +145,11 @@ async function main(): Promise<void> {
     const wants = (part: string): boolean => options.only === undefined || options.only === part;
     const figures = new Figures();
     const rounds = Number(options.rounds);
+    const routers = routersWith(options.beside);
     const missing = (name: string, why: string): void => console.log(`\n${name}: not measured, ${why}`);
-    if (wants('forward')) printForwarding(await measureForwarding(rounds, missing), rounds, figures);
+    if (wants('forward')) printForwarding(await measureForwarding(routers, rounds, missing), rounds, figures);
     if (wants('flows')) {
-      const rows = await measureManyFlows(rounds, missing);
+      const rows = await measureManyFlows(routers, rounds, missing);
       printManyFlows(rows, rounds, figures);
       if (options.plot) writeFileSync(options.plot, plotManyFlows(rows));
     }

@@ -6,19 +6,11 @@ import { borrow } from './borrowed.js';
 import { measureCommand } from './cli-cost.js';
 import { begin, inTurns, type Readings, read, withTracks } from './forwarding.js';
 import { type FullCosts, measureFullCosts } from './full-costs.js';
-import { ROUTER, ROUTERS, type RouterName } from './routers.js';
+import { ROUTER, type RouterKind, type RouterName } from './routers.js';
 import { type Summary, summarize } from './statistics.js';
 
 export const FLOW_COUNTS = [1, 1000, 100_000, 1_000_000] as const;
 const PACKETS = 300_000;
-const KINDS: readonly RouterName[] = [
-  ROUTER.plain,
-  ROUTER.nftables,
-  ROUTER.tc,
-  ROUTER.redirect,
-  ROUTER.xdp,
-  ROUTER.bare,
-];
 const ROOM = { flows: 1 << 20, timeoutSeconds: 900 };
 
 /** How many flows Netfilter may have, and how many buckets for them, of the whole machine. */
@@ -39,10 +31,11 @@ export interface ManyFlowsRow {
 
 /** @param missing is told which kinds of routers this machine has not, and why */
 export async function measureManyFlows(
+  routers: readonly RouterKind[],
   rounds: number,
   missing: (name: string, why: string) => void,
 ): Promise<ManyFlowsRow[]> {
-  const kinds = ROUTERS.filter(({ name }) => KINDS.includes(name));
+  const kinds = routers.filter(({ name }) => name !== ROUTER.iptables); // it tracks as nftables does
   return withTracks(
     kinds,
     missing,

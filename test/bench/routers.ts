@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 // The kinds of router that are compared: how each is set up, and how it forgets its flows.
-import type { Ctnat } from '../helpers/ctnat.js';
+import { join } from 'node:path';
+import { Ctnat } from '../helpers/ctnat.js';
 import type { Namespace } from '../helpers/netns.js';
 
 export const ROUTER = {
@@ -13,7 +14,10 @@ export const ROUTER = {
   bare: 'bare XDP forwarder',
 } as const;
 
-export type RouterName = (typeof ROUTER)[keyof typeof ROUTER];
+/** What stands behind the name of a router of another build, measured beside this one's. */
+const BESIDE = ', beside';
+
+export type RouterName = (typeof ROUTER)[keyof typeof ROUTER] | `${string}${typeof BESIDE}`;
 
 /** Whose commands set it up: a router in a namespace, with lan0 inside and wan0 outside. */
 export interface Routed {
@@ -105,3 +109,32 @@ export const ROUTERS: readonly RouterKind[] = [
     },
   },
 ];
+
+/**
+ * This build's routers and, of another one's ctnat, each kind once more: the only way to compare builds whose tables
+ * look different.
+ *
+ * @param folder where the other one was built; undefined: there is none
+ */
+export function routersWith(folder: string | undefined): readonly RouterKind[] {
+  if (folder === undefined) return ROUTERS;
+  const command = [process.execPath, join(folder, 'dist/src/cli/main.js')];
+  const others = new Map<Ctnat, Ctnat>();
+  const other = ({ router, ctnat }: Routed): Routed => {
+    const made = others.get(ctnat) ?? new Ctnat(ctnat.topology, command);
+    others.set(ctnat, made);
+    return { router, ctnat: made };
+  };
+  const own = [ROUTER.tc, ROUTER.redirect, ROUTER.xdp] as const;
+  return ROUTERS.flatMap((kind): RouterKind[] => {
+    const { name, set, forget, list } = kind;
+    if (!own.some((each) => each === name)) return [kind];
+    const beside: RouterKind = {
+      name: `${name}${BESIDE}`,
+      set: (routed, room) => set(other(routed), room),
+      ...(forget && { forget: (routed) => forget(other(routed)) }),
+      ...(list && { list: (routed) => list(other(routed)) }),
+    };
+    return [kind, beside];
+  });
+}

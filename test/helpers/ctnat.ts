@@ -39,7 +39,11 @@ export class Ctnat implements Nat {
   /** Runs the commands instead of a process each, while there is one. */
   resident: Resident | undefined;
 
-  constructor(readonly topology: Topology) {
+  /** @param command another build's, instead of this one's */
+  constructor(
+    readonly topology: Topology,
+    readonly command: readonly string[] = CTNAT_COMMAND,
+  ) {
     topology.router.ns.teardown.defer(`ctnat at ${this.pinPath}`, async () => {
       if (existsSync(this.pinPath)) await run(this.argv(['detach', '--all', '--purge']), { mayFail: true });
       await rm(this.pinPath, { recursive: true, force: true });
@@ -48,7 +52,7 @@ export class Ctnat implements Nat {
 
   /** The whole command line for a command, with this instance's namespace and pins. */
   argv(args: readonly string[]): string[] {
-    return [...CTNAT_COMMAND, ...this.#words(args)];
+    return [...this.command, ...this.#words(args)];
   }
 
   #words(args: readonly string[]): string[] {
