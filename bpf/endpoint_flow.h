@@ -334,7 +334,7 @@ inline_ int endpoint_egress(struct __sk_buff *skb, const bool v6)
 	if (maps && tuple_find(&key, &copy, v6)) {
 		plan_save(f, &plan, v6);
 		hop_go(skb, CALL_ENDPOINT_JOIN, v6);
-	} else if (unlikely(limit_is_reached(f, skb->cb[3] - 1, v6))) {
+	} else if (unlikely(limit_is_reached(f, slot, v6))) {
 		return limit_refuse(skb, f, REASON_DROP_LIMIT_PORTS, HOOK_EGRESS, v6);
 	} else if (maps) {
 		return endpoint_begin(skb, f, &p, &plan, slot, ifindex, HOOK_EGRESS, v6);

@@ -33,7 +33,13 @@ inline_ struct flow *flow_at(__u32 slot, const bool v6)
 	return v6 ? bpf_map_lookup_elem(&flows6, &slot) : bpf_map_lookup_elem(&flows4, &slot);
 }
 
-/* Which of a flow's counts are a direction's. */
+/* Half a slot is one cache line (struct flow), and a packet that goes with its flow needs but the second. */
+_Static_assert(sizeof(struct flow4) == 128 &&
+		       offsetof(struct flow, counts) + sizeof(struct flow_count) == sizeof(struct flow4) / 2,
+	       "an IPv4 slot is two cache lines");
+
+/* Which of a flow's counts are a direction's: the replies' are in the first line, the original's in the
+ * second. */
 inline_ __u32 counts_of(enum ct_dir dir)
 {
 	return dir ^ CT_DIR_REPLY;

@@ -9,39 +9,9 @@
 #ifndef CTNAT_SUBSCRIBER_H
 #define CTNAT_SUBSCRIBER_H
 
-#include "maps.h"
+#include "extra.h"
 #include "tuple.h"
 #include "zone.h"
-
-inline_ struct flow_extra *extra_at(__u32 slot, const bool v6)
-{
-	return v6 ? bpf_map_lookup_elem(&extras6, &slot) : bpf_map_lookup_elem(&extras4, &slot);
-}
-
-/* The interface whose hook created the flow in the slot. */
-inline_ __u32 flow_ifindex(__u32 slot, const bool v6)
-{
-	const struct flow_extra *extra = extra_at(slot, v6);
-
-	return extra ? extra->ifindex : 0;
-}
-
-/* Of a slot that is claimed. */
-inline_ void extra_fill(__u32 slot, __u32 ifindex, __u32 mark, const bool v6)
-{
-	struct flow_extra *extra = extra_at(slot, v6);
-
-	if (extra)
-		*extra = (struct flow_extra){.ifindex = ifindex, .mark = mark};
-}
-
-inline_ void flow_set_ifindex(__u32 slot, __u32 ifindex, const bool v6)
-{
-	struct flow_extra *extra = extra_at(slot, v6);
-
-	if (extra)
-		extra->ifindex = ifindex;
-}
 
 /* `prefix`: enum nat_limit. */
 inline_ void subscriber_key(struct subscriber_key *key, const struct flow *f, __u32 ifindex, __u32 prefix,
