@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /**
  * Reads a family's flow map slot by slot: in place where the kernel lets an array be mapped (5.5), else in
- * batches (5.6), else one by one; with each flow its extra, from a map of its own. Flows that are there all the time come exactly once, others perhaps.
+ * batches (5.6), else one by one; with each flow its extra, from the map beside it. Flows that are there all
+ * the time come exactly once, others perhaps.
+ *
+ * Where the kernel copies, slot and extra are two copies: a slot that changes hands between them is shown with the
+ * next flow's interface and mark. Whoever does something to what he was shown names its generation, which is
+ * another one by then.
  */
 import { type Batch, type BpfMap, batchSupported, feature, MapFlag } from 'libbpf-ts';
 import type { DatapathMaps } from './datapath.js';
@@ -19,10 +24,12 @@ const BATCH_SLOTS = 4096;
 
 const WORD = Int32Array.BYTES_PER_ELEMENT;
 const EXTRA_WORDS = FLOW_EXTRA.size / WORD;
+const NO_EXTRAS = new Int32Array(0);
 
 /** Words of some slots, the first of them being slot `first`, and of their extras. */
 interface Stretch {
   readonly words: Int32Array;
+  /** Empty where nobody asked for them. */
   readonly extras: Int32Array;
   readonly first: number;
   readonly count: number;
@@ -87,7 +94,7 @@ export class SlotReader {
   *held(kinds: number = HOLDS.flow | HOLDS.endpoint): Generator<RawFlow, void, undefined> {
     const raw = new RawFlow(this.#family);
     const stride = this.#stride;
-    for (const { words, extras, first, count } of this.#stretches()) {
+    for (const { words, extras, first, count } of this.#stretches(true)) {
       for (let i = 0; i < count; i++) {
         if (!isUsed(words[i * stride + USE_WORD]!, kinds)) continue;
         if (!raw.copyFrom(words, i * stride, extras, i * EXTRA_WORDS, kinds)) continue;
@@ -116,46 +123,52 @@ export class SlotReader {
     return gens;
   }
 
-  #stretches(): Generator<Stretch, void, undefined> {
+  #stretches(withExtras = false): Generator<Stretch, void, undefined> {
     switch (this.mode) {
       case 'mmap':
-        return this.#windows();
+        return this.#windows(withExtras);
       case 'batch':
-        return this.#batches();
+        return this.#batches(withExtras);
       case 'single':
-        return this.#singles();
+        return this.#singles(withExtras);
     }
   }
 
-  *#windows(): Generator<Stretch, void, undefined> {
+  *#windows(withExtras: boolean): Generator<Stretch, void, undefined> {
     const size = this.#stride * WORD;
     for (let first = 0; first < this.slots; first += WINDOW_SLOTS) {
       const count = Math.min(WINDOW_SLOTS, this.slots - first);
       const memory = this.#map.mmap(first * size, count * size);
-      const more = this.#extras.mmap(first * FLOW_EXTRA.size, count * FLOW_EXTRA.size);
+      const more = withExtras
+        ? this.#extras.mmap(first * FLOW_EXTRA.size, count * FLOW_EXTRA.size)
+        : undefined;
       try {
         const words = wordsOf(memory.buffer, count * this.#stride);
-        yield { words, extras: wordsOf(more.buffer, count * EXTRA_WORDS), first, count };
+        const extras = more ? wordsOf(more.buffer, count * EXTRA_WORDS) : NO_EXTRAS;
+        yield { words, extras, first, count };
       } finally {
-        more.close();
+        more?.close();
         memory.close();
       }
     }
   }
 
   /** The kernel copies an array's values in the order of their indexes. */
-  *#batches(): Generator<Stretch, void, undefined> {
+  *#batches(withExtras: boolean): Generator<Stretch, void, undefined> {
     let first = 0;
-    const extras = (this.#extras.lookupBatch(BATCH_SLOTS) as Iterable<Batch>)[Symbol.iterator]();
+    const beside = withExtras
+      ? (this.#extras.lookupBatch(BATCH_SLOTS) as Iterable<Batch>)[Symbol.iterator]()
+      : undefined;
     for (const { values, count } of this.#map.lookupBatch(BATCH_SLOTS) as Iterable<Batch>) {
-      const more = extras.next().value as Batch;
+      const more = beside?.next().value as Batch | undefined;
       const words = wordsOf(values, count * this.#stride);
-      yield { words, extras: wordsOf(more.values, count * EXTRA_WORDS), first, count };
+      const extras = more ? wordsOf(more.values, count * EXTRA_WORDS) : NO_EXTRAS;
+      yield { words, extras, first, count };
       first += count;
     }
   }
 
-  *#singles(): Generator<Stretch, void, undefined> {
+  *#singles(withExtras: boolean): Generator<Stretch, void, undefined> {
     const words = new Int32Array(this.#stride);
     const value = new Uint8Array(words.buffer);
     const extras = new Int32Array(EXTRA_WORDS);
@@ -165,7 +178,8 @@ export class SlotReader {
     for (let slot = 0; slot < this.slots; slot++) {
       key[0] = slot;
       if (!this.#map.getInto(keyBytes, value)) continue;
-      if (isUsed(words[USE_WORD]!, HOLDS.flow | HOLDS.endpoint)) this.#extras.getInto(keyBytes, extra);
+      if (withExtras && isUsed(words[USE_WORD]!, HOLDS.flow | HOLDS.endpoint))
+        this.#extras.getInto(keyBytes, extra);
       yield { words, extras, first: slot, count: 1 };
     }
   }

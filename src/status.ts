@@ -3,7 +3,7 @@
 import { release } from 'node:os';
 import { type BpfMap, type KernelFeatures, probeFeatures } from 'libbpf-ts';
 import { currentState } from './change.js';
-import { Datapath, MAP_NAMES } from './datapath.js';
+import { Datapath, MAP_NAMES, type MapName } from './datapath.js';
 import { DEFAULT_TIMEOUTS } from './defaults.js';
 import { listReaders } from './events/places.js';
 import { Call, Layout } from './generated/layouts.gen.js';
@@ -98,21 +98,23 @@ function interfaces(remembered: State, hooks: Hooks): InterfaceStatus[] {
 }
 
 function mapStatus(datapath: Datapath): MapStatus[] {
+  const used = { 4: usedSlots(datapath, 4), 6: usedSlots(datapath, 6) };
   return MAP_NAMES.map((name) => {
     const typed = datapath.maps[name];
     const room = name === 'tuple_index' ? Layout.INDEX_CELLS : 1;
-    return describe(name, typed.map, entries(datapath, name), room);
+    return describe(name, typed.map, entries(datapath, name, used), room);
   });
 }
 
-function entries(datapath: Datapath, name: (typeof MAP_NAMES)[number]): number {
+/** @param used slots of each family */
+function entries(datapath: Datapath, name: MapName, used: Readonly<Record<4 | 6, number>>): number {
   switch (name) {
     case 'flows4':
     case 'extras4':
-      return usedSlots(datapath, 4);
+      return used[4];
     case 'flows6':
     case 'extras6':
-      return usedSlots(datapath, 6);
+      return used[6];
     case 'tuple_index':
       return new TupleTable(datapath, 4).countIndexed() + new TupleTable(datapath, 6).countIndexed();
     case 'nat_rules':

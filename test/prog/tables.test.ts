@@ -83,14 +83,20 @@ for (const [mode, disable, needs] of [
       if (before === undefined) delete process.env.LIBBPF_TS_DISABLE;
       else process.env.LIBBPF_TS_DISABLE = before;
     });
-    tables.put(0, masqueraded(0));
-    tables.put(4095, masqueraded(1, { secondsLeft: -0.1 }));
-    tables.put(4096, masqueraded(2));
-    tables.put(FLOWS4 - 1, masqueraded(3));
-    tables.put(FLOWS6 - 1, PLAIN6);
+    tables.put(0, masqueraded(0, { mark: 1 }));
+    tables.put(4095, masqueraded(1, { secondsLeft: -0.1, mark: 2 }));
+    tables.put(4096, masqueraded(2, { mark: 3 }));
+    tables.put(FLOWS4 - 1, masqueraded(3, { mark: 4 }));
+    tables.put(FLOWS6 - 1, { ...PLAIN6, mark: 5 });
 
     t.equal(new SlotReader(datapath.maps, 4).mode, mode);
     t.same(slots(table.flows()), [0, 4096, FLOWS4 - 1, FLOWS6 - 1], 'no expired one, IPv4 first');
+    t.same(
+      [...table.flows()].map(({ mark }) => mark),
+      [1, 3, 4, 5],
+      "each with its own slot's extra",
+    );
+    t.equal(new SlotReader(datapath.maps, 4).get(4095).mark, 2);
     t.equal(table.count(), 4);
     t.equal(table.count(parseFilter({ src: '10.0.0.2' })), 1);
     t.equal(table.count(parseFilter({ family: 'ipv6' })), 1);
