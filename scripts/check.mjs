@@ -22,6 +22,11 @@ const checks = [
   { name: 'types', argv: ['node_modules/.bin/tsc', '-b'] },
   { name: 'lint and format of TypeScript', argv: ['node_modules/.bin/biome', 'check', '--error-on-warnings', '.'] },
   { name: 'format of C', argv: ['clang-format-19', '--dry-run', '-Werror'], files: sources('*.c', '*.h') },
+  {
+    name: 'the C programs of the tests compile',
+    argv: ['clang-19', '-fsyntax-only', '-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas', '-Ibpf'],
+    files: sources('test/helpers/**/*.c').filter((path) => !path.endsWith('.bpf.c')),
+  },
   { name: 'shell scripts', argv: ['shellcheck'], files: sources().filter(isShellScript) },
   { name: 'generated layouts are those of the C headers', argv: ['node', 'scripts/layouts.mjs', '--check'] },
   {

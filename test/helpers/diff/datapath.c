@@ -493,6 +493,11 @@ static const char *class_of(uint32_t reason, bool established)
 	}
 }
 
+static uint64_t packets_of(const struct place *place)
+{
+	return place->flow.head.counts[0].packets + place->flow.head.counts[1].packets;
+}
+
 /* Whether the packet, which a watched flow has taken, goes its flow's way back or after its first reply. */
 static bool is_established(const struct packet_line *p, const struct sequence *s, const struct place *before)
 {
@@ -508,8 +513,7 @@ static bool is_established(const struct packet_line *p, const struct sequence *s
 		if (!place_find(&s->watches[i], &after) || after.slot != before[i].slot ||
 		    after.flow.head.gen != before[i].flow.head.gen)
 			continue; /* it began a new one in this one's place */
-		if (after.flow.head.packets[0] + after.flow.head.packets[1] ==
-		    before[i].flow.head.packets[0] + before[i].flow.head.packets[1])
+		if (packets_of(&after) == packets_of(&before[i]))
 			continue; /* it is another flow's */
 		if (before[i].flow.head.status & CT_SEEN_REPLY)
 			return true;
