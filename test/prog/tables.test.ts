@@ -18,6 +18,7 @@ import {
 import { readMetrics, readRetries } from '../../src/metrics-table.js';
 import { NatTable } from '../../src/nat-table.js';
 import { SlotReader } from '../../src/slot-reader.js';
+import { status } from '../../src/status.js';
 import { Sweeper } from '../../src/sweeper.js';
 import { verifyTables } from '../../src/table-check.js';
 import { TableRepair } from '../../src/table-repair.js';
@@ -197,6 +198,17 @@ subtest('a sweep counts exactly what it looked at, found alive and deleted', (t)
   t.ok(durationMs > 0);
   t.equal(table.count(), 100);
   t.same(verifyTables(datapath), []);
+});
+
+subtest('status tells the used slots of each family, expired ones too', async (t) => {
+  tables.put(7, masqueraded(0));
+  tables.put(8, masqueraded(1, { secondsLeft: -5 }));
+  tables.put(9, masqueraded(2));
+  tables.put(5, PLAIN6);
+  const entries = Object.fromEntries(
+    status(datapath.pinPath).maps.map(({ name, entries }) => [name, entries]),
+  );
+  t.match(entries, { flows4: 3, extras4: 3, flows6: 1, extras6: 1 });
 });
 
 subtest('flows are counted exactly though signals interrupt the runs', async (t) => {
