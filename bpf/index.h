@@ -198,6 +198,8 @@ inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref,
 
 	if (!index_find_place(&at, key, v6))
 		return -ENOENT;
+	/* the row's other line comes with the first: behind the lock it would be waited for by itself */
+	(void)read_once(at.row->cells[INDEX_CELLS - 1].tag);
 	if (index_has_spilled(&at, key, v6))
 		return -EEXIST;
 	bpf_spin_lock(&at.row->lock);
