@@ -85,6 +85,15 @@ export class SlotReader {
     return count;
   }
 
+  /** How many slots held() would show, without copying any. */
+  countHeld(kinds: number = HOLDS.flow | HOLDS.endpoint): number {
+    let count = 0;
+    for (const { words, count: slots } of this.#stretches()) {
+      for (let i = 0; i < slots; i++) if (isUsed(words[i * this.#stride + USE_WORD]!, kinds)) count++;
+    }
+    return count;
+  }
+
   /** Every flow, those past their deadline as well. The same object again and again, like live(). */
   used(): Generator<RawFlow, void, undefined> {
     return this.held(HOLDS.flow);

@@ -98,7 +98,11 @@ function interfaces(remembered: State, hooks: Hooks): InterfaceStatus[] {
 }
 
 function mapStatus(datapath: Datapath): MapStatus[] {
-  const used = { 4: usedSlots(datapath, 4), 6: usedSlots(datapath, 6) };
+  // flows past their deadline that nobody has swept take room as well
+  const used = {
+    4: new SlotReader(datapath.maps, 4).countHeld(),
+    6: new SlotReader(datapath.maps, 6).countHeld(),
+  };
   return MAP_NAMES.map((name) => {
     const typed = datapath.maps[name];
     const room = name === 'tuple_index' ? Layout.INDEX_CELLS : 1;
@@ -134,13 +138,6 @@ function readerCount({ settings }: Datapath): number {
   let readers = settings.events.reduce((all, each) => all | each, 0);
   let count = 0;
   for (; readers !== 0; readers &= readers - 1) count++;
-  return count;
-}
-
-/** Flows past their deadline that nobody has swept take room as well. */
-function usedSlots({ maps }: Datapath, family: 4 | 6): number {
-  let count = 0;
-  for (const _flow of new SlotReader(maps, family).held()) count++;
   return count;
 }
 

@@ -90,7 +90,9 @@ for (const [mode, disable, needs] of [
     tables.put(FLOWS4 - 1, masqueraded(3, { mark: 4 }));
     tables.put(FLOWS6 - 1, { ...PLAIN6, mark: 5 });
 
-    t.equal(new SlotReader(datapath.maps, 4).mode, mode);
+    const reader = new SlotReader(datapath.maps, 4);
+    t.equal(reader.mode, mode);
+    t.equal(reader.countHeld(), 4, 'the expired one as well');
     t.same(slots(table.flows()), [0, 4096, FLOWS4 - 1, FLOWS6 - 1], 'no expired one, IPv4 first');
     t.same(
       [...table.flows()].map(({ mark }) => mark),
