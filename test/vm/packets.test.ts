@@ -13,6 +13,8 @@ const SOURCES = new URL('../../../test/prog/', import.meta.url);
 const JIT = '/proc/sys/net/core/bpf_jit_enable';
 /** These load the tables or enter a network of their own, and run by themselves (suite.mjs). */
 const APART = ['tables', 'editor', 'redirect'];
+/** Of every flavour, each loaded once more. */
+const LOADING = ['verifier'];
 /** Random sequences, many rounds: the same on every kernel, and minutes to hours in an emulated machine. */
 const LONG = ['allocator', 'fast', 'flood', 'fuzz', 'race'];
 /** Minutes each; `test/vm/run --more` has them. */
@@ -25,7 +27,7 @@ function files(): string[] {
   return readdirSync(fileURLToPath(COMPILED))
     .filter((name) => name.endsWith('.test.js'))
     .map((name) => name.replace('.test.js', ''))
-    .filter((name) => !APART.includes(name) && !LONG.includes(name))
+    .filter((name) => ![...APART, ...LOADING, ...LONG].includes(name))
     .filter((name) => process.env.VM_MORE || !MORE.includes(name))
     .filter((name) => !process.env.VM_CORE || !NOT_CORE.includes(name))
     .filter((name) => existsSync(new URL(`${name}.test.ts`, SOURCES)))

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+// After a million instructions the kernel's verifier gives up a program. Another kernel's walks through more of the same
+// one: what is near the limit here is refused there, and the host gets an older flavour, or no XDP mode, without a word
+// from any other test.
+import { existsSync } from 'node:fs';
+import type { BpfObject } from 'libbpf-ts';
+import t, { type Test } from 'tap';
+import { sizeTables } from '../../src/table-sizes.js';
+import { flavours, OBJECTS, openBuilt } from '../helpers/datapath/load.js';
+
+const MOST = 700_000;
+/** Slots: the verifier does not care how many. */
+const FLOWS = 16;
+
+t.setTimeout(0); // scripts/run-tests.mjs has a limit for the file
+for (const flavour of flavours()) {
+  for (const name of ['ctnat', 'xdp']) {
+    const file = `${flavour}/${name}.bpf.o`;
+    if (existsSync(`${OBJECTS}/${file}`)) t.test(file, async (t) => farFromTheLimit(t, openBuilt(file)));
+  }
+}
+
+function farFromTheLimit(t: Test, object: BpfObject): void {
+  t.teardown(() => object.close());
+  if (object.maps.has('flows4')) sizeTables(object, FLOWS, FLOWS);
+  object.load();
+  const walked = [...object.programs.values()].map(({ name, info }) => ({
+    name,
+    instructions: info.verifiedInstructions,
+  }));
+  walked.sort((a, b) => b.instructions - a.instructions);
+  const most = walked[0]!;
+  if (most.instructions === 0) {
+    t.plan(0, 'this kernel does not tell how many instructions its verifier looked at (Linux 5.16)');
+    return;
+  }
+  t.comment(
+    walked
+      .slice(0, 5)
+      .map(({ name, instructions }) => `${name} ${instructions}`)
+      .join(', '),
+  );
+  t.ok(most.instructions <= MOST, `${most.name}: ${most.instructions} of at most ${MOST}`);
+}
