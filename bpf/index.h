@@ -27,6 +27,11 @@
 
 #ifdef CTNAT_FETCH
 
+_Static_assert(sizeof(struct index_row) == 2 * 64 &&
+		       offsetof(struct index_row, cells) + (INDEX_CELLS - 1) * sizeof(struct index_cell) >=
+			       64,
+	       "a row is two cache lines, and its last cell in the second");
+
 /* A key's row and tag. */
 struct index_place {
 	struct index_row *row;
@@ -198,7 +203,8 @@ inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref,
 
 	if (!index_find_place(&at, key, v6))
 		return -ENOENT;
-	/* the row's other line comes with the first: behind the lock it would be waited for by itself */
+	/* the row's other line comes with the first: behind the lock it would be waited for by itself. What
+	 * the cell says is not used: it may be another's by then */
 	(void)read_once(at.row->cells[INDEX_CELLS - 1].tag);
 	if (index_has_spilled(&at, key, v6))
 		return -EEXIST;

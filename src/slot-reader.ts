@@ -85,8 +85,9 @@ export class SlotReader {
     return count;
   }
 
-  /** How many slots held() would show, without copying any. */
-  countHeld(kinds: number = HOLDS.flow | HOLDS.endpoint): number {
+  /** How many slots hold a flow or an endpoint, without copying any. */
+  countHeld(): number {
+    const kinds = HOLDS.flow | HOLDS.endpoint;
     let count = 0;
     for (const { words, count: slots } of this.#stretches()) {
       for (let i = 0; i < slots; i++) if (isUsed(words[i * this.#stride + USE_WORD]!, kinds)) count++;

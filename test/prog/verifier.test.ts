@@ -3,26 +3,35 @@
 // one: what is near the limit here is refused there, and the host gets an older flavour, or no XDP mode, without a word
 // from any other test.
 import { existsSync } from 'node:fs';
-import type { BpfObject } from 'libbpf-ts';
+import { type BpfObject, feature } from 'libbpf-ts';
 import t, { type Test } from 'tap';
 import { sizeTables } from '../../src/table-sizes.js';
 import { flavours, OBJECTS, openBuilt } from '../helpers/datapath/load.js';
 
+/**
+ * Chosen, not found: BIRTH is at 570,473 on 6.18. Between 6.1 and 6.18 one program was 2.5 times as many
+ * instructions (docs/decisions/0013), so loading on the kernels themselves is what proves it; this tells of growth.
+ */
 const MOST = 700_000;
 /** Slots: the verifier does not care how many. */
 const FLOWS = 16;
+
+/** The helper came with 5.17, a release behind the count. */
+const skip =
+  !feature('loop-helper').available && 'a kernel before 5.16 does not tell what its verifier walked through';
 
 t.setTimeout(0); // scripts/run-tests.mjs has a limit for the file
 for (const flavour of flavours()) {
   for (const name of ['ctnat', 'xdp']) {
     const file = `${flavour}/${name}.bpf.o`;
-    if (existsSync(`${OBJECTS}/${file}`)) t.test(file, async (t) => farFromTheLimit(t, openBuilt(file)));
+    if (existsSync(`${OBJECTS}/${file}`))
+      t.test(file, { skip }, async (t) => farFromTheLimit(t, openBuilt(file)));
   }
 }
 
 function farFromTheLimit(t: Test, object: BpfObject): void {
   t.teardown(() => object.close());
-  if (object.maps.has('flows4')) sizeTables(object, FLOWS, FLOWS);
+  sizeTables(object, FLOWS, FLOWS);
   object.load();
   const walked = [...object.programs.values()].map(({ name, info }) => ({
     name,
@@ -30,10 +39,7 @@ function farFromTheLimit(t: Test, object: BpfObject): void {
   }));
   walked.sort((a, b) => b.instructions - a.instructions);
   const most = walked[0]!;
-  if (most.instructions === 0) {
-    t.plan(0, 'this kernel does not tell how many instructions its verifier looked at (Linux 5.16)');
-    return;
-  }
+  t.ok(walked.at(-1)!.instructions > 0, 'the kernel has told of each program');
   t.comment(
     walked
       .slice(0, 5)
