@@ -17,7 +17,7 @@ import {
 } from '../../src/generated/layouts.gen.js';
 import { trackEntries } from '../../src/track-entry.js';
 import { parseTrackRule, type TrackRuleText } from '../../src/track-rule.js';
-import { type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
+import { byOriginal, type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
 import { closeLongWay, type Hooks, openHooks, type Way } from './datapath/hooks.js';
 import { loadDatapath } from './datapath/load.js';
 import { enterRouter } from './datapath/network.js';
@@ -219,7 +219,10 @@ export class Datapath {
     }
   }
 
-  /** The tracked flows of a family, by slot; expired ones that nobody has torn down yet are among them. */
+  /**
+   * The tracked flows of a family, by their original tuples, as slots have no order to rely on (bpf/home.h); expired
+   * ones that nobody has torn down yet are among them.
+   */
   flows(family: 4 | 6 = 4): FlowView[] {
     const table = family === 4 ? this.map(maps.flows4) : this.map(maps.flows6);
     const found: FlowView[] = [];
@@ -227,10 +230,10 @@ export class Datapath {
       if (!(flow.head.status & CtStatus.CONFIRMED)) continue;
       found.push(family === 4 ? viewFlow4(slot, flow as never) : viewFlow6(slot, flow as never));
     }
-    return found;
+    return found.sort(byOriginal);
   }
 
-  /** The endpoint-independent mappings of a family, by slot, and how many flows count on each. */
+  /** The endpoint-independent mappings of a family, by their original tuples, and how many flows count on each. */
   endpoints(family: 4 | 6 = 4): (FlowView & { flows: number })[] {
     const table = family === 4 ? this.map(maps.flows4) : this.map(maps.flows6);
     const found: (FlowView & { flows: number })[] = [];
@@ -240,7 +243,7 @@ export class Datapath {
       const view = family === 4 ? viewFlow4(slot, flow as never) : viewFlow6(slot, flow as never);
       found.push({ ...view, flows: (lock & FlowLock.CLAIM_MASK) - 1 });
     }
-    return found;
+    return found.sort(byOriginal);
   }
 
   /** Takes the long way's programs away (datapath/hooks.ts). @returns what puts them back */

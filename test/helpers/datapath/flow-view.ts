@@ -34,6 +34,12 @@ export interface FlowView {
   slot: number;
 }
 
+/** Of views of one family, for sort(): by original tuple, then by reply tuple and slot. */
+export function byOriginal(a: FlowView, b: FlowView): number {
+  const [first, second] = [a, b].map(({ original, reply }) => `${original}, ${reply}`) as [string, string];
+  return first < second ? -1 : first > second ? 1 : a.slot - b.slot;
+}
+
 export function viewFlow4(slot: number, flow: Flow4): FlowView {
   const text = ({ saddr, daddr, sport, dport }: Tuple4): string =>
     `${nameOf(ip4Text(wordBytes([saddr])))} ${sport} > ${nameOf(ip4Text(wordBytes([daddr])))} ${dport}`;

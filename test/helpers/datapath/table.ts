@@ -26,7 +26,7 @@ export interface Table {
   name: string;
   setup?: Setup;
   steps: TableStep[];
-  /** The flows at the end, in order of their slots; fields that are left out don't matter. */
+  /** The flows at the end, in order of their original tuples; fields that are left out don't matter. */
   flows?: object[];
   /** The same of IPv6. */
   flows6?: object[];
