@@ -44,11 +44,12 @@ enum { BIRTH_GUESSES = 1 };
 /* Egress. The packet is as hop_begin() has left it. */
 inline_ int birth(struct __sk_buff *skb, const bool v6)
 {
-	__u32 now = clock_now(), slot, how;
+	__u32 now = clock_now(), slot, how, home = skb->cb[4];
 	struct settings *s = settings_get();
 	struct packet p;
 	struct flow *f;
 
+	skb->cb[4] = 0;
 	if (!BIRTH_AT_ONCE || !s || packet_parse(skb, v6, hop_l2(skb), &p) || p.flags)
 		goto long_way;
 	packet_blur(&p, s->zero);
@@ -58,7 +59,10 @@ inline_ int birth(struct __sk_buff *skb, const bool v6)
 	blur(how, s->zero);
 	if (how == BIRTH_NOT)
 		goto long_way;
-	slot = slot_take_next(s, v6);
+	slot = slot_take_home(home, v6);
+	blur(slot, s->zero);
+	if (slot == SLOT_NONE)
+		slot = slot_take_next(s, v6);
 	blur(slot, s->zero);
 	f = slot == SLOT_NONE ? NULL : flow_at(slot, v6);
 	if (!f)

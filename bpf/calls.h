@@ -77,7 +77,7 @@ struct hop {
 	__u32 slot;    /* 1 + slot claimed already */
 	__u32 tries; /* low half: of the port search so far, before it enum hop_limit. High half: high half of
 			the slot that REAP is for. In a hook the whole word: the TCP options' highest SACK
-			edge */
+			edge. To BIRTH: home_word() */
 };
 
 /* The flow comes in by an endpoint-independent mapping. As an attempt it says that no other may follow. */

@@ -214,8 +214,8 @@ inline_ void claim_port(struct __sk_buff *skb, struct flow *f, struct plan *plan
 /* Steps 2 to 4 of a translated flow, whose slot is in skb->cb as well. `born`: of BIRTH, which needs no
  * COMMIT. */
 inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p, __u32 slot,
-			 const struct settings *s, const bool born, const bool guesses,
-			 const enum hook_dir at, const bool v6)
+			 struct settings *s, const bool born, const bool guesses, const enum hook_dir at,
+			 const bool v6)
 {
 	bool local = hop_flags(skb) & (HOP_LOCAL | HOP_JUDGE), plain, same;
 	struct tuple_ref ref;
@@ -225,6 +225,8 @@ inline_ int claim_packet(struct __sk_buff *skb, struct flow *f, struct packet *p
 	int err = -EEXIST;
 	bool asks;
 
+	if (at == HOOK_EGRESS)
+		outside_learn(s, skb->ifindex);
 	reason = plan_make(&plan, skb, p, skb->ifindex, at, v6);
 	if (reason)
 		return create_fail(skb, f, at, reason);

@@ -20,6 +20,7 @@
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  *
  * BIRTH_AT_ONCE: the usual new flow is made by one program (birth.h).
+ * HOMES: a flow has a slot that it would rather have (home.h); the floor's programs are full without.
  * PORT_LOOK_STEP: ports looked at before a pass asks whether one of them was free; there are the fewer ways
  * through the pass for the verifier.
  */
@@ -49,9 +50,9 @@ enum {
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 #ifdef CTNAT_FETCH
-enum { BIRTH_AT_ONCE = 1 };
+enum { BIRTH_AT_ONCE = 1, HOMES = 1 };
 #else
-enum { BIRTH_AT_ONCE = 0 };
+enum { BIRTH_AT_ONCE = 0, HOMES = 0 };
 #endif
 
 /* Rules looked at in one pass. */

@@ -165,7 +165,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	}
 	passes = (skb->cb[0] >> 8) & 0xff;
 	if (slot--) {
-		/* REAP has claimed it */
+		/* NEW or REAP has claimed it */
 		skb->cb[3] = 0;
 	} else {
 		slot = slot_search(now, s, passes, &saving, &victim, v6);
@@ -201,9 +201,7 @@ inline_ int create_flow(struct __sk_buff *skb, const enum hook_dir at, const boo
 	}
 	return create_plain(skb, f, &p, slot, s, at, v6);
 unused:
-	f = slot-- ? flow_at(slot, v6) : NULL;
-	if (f)
-		slot_abandon(f);
+	slot_give_back(slot, v6);
 	return verdict;
 }
 

@@ -108,7 +108,7 @@ inline_ bool fast_parse(struct __sk_buff *skb, const __u32 l2, struct fast_packe
 }
 
 /* The packet's key, as tuple_key() makes it, without a branch; returns 1 if the source is endpoint 1. */
-inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 zone, const bool v6)
+inline_ __u64 fast_key(union paired_key *key, const struct fast_packet *p, __u32 zone, const bool v6)
 {
 	__u64 from = p->ports & 0xffff, to = p->ports >> 16, high, change,
 	      rest = (__u64)p->proto << 32 | (__u64)zone << 48;
@@ -119,7 +119,7 @@ inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 z
 		hide(change);
 		key_ends(key->tuple.v6.addr[0], key->tuple.v6.addr[1], p->saddr, p->daddr, change, 4);
 		change &= from ^ to;
-		key->words[4] = (from ^ change) | (to ^ change) << 16 | rest;
+		key->pairs[4] = (from ^ change) | (to ^ change) << 16 | rest;
 		return high;
 	}
 	from |= (__u64)p->saddr[0] << 16;
@@ -128,8 +128,8 @@ inline_ __u64 fast_key(union fast_key *key, const struct fast_packet *p, __u32 z
 	change = (from ^ to) & -high;
 	from ^= change;
 	to ^= change;
-	key->words[0] = from >> 16 | to >> 16 << 32;
-	key->words[1] = (from & 0xffff) | (to & 0xffff) << 16 | rest;
+	key->pairs[0] = from >> 16 | to >> 16 << 32;
+	key->pairs[1] = (from & 0xffff) | (to & 0xffff) << 16 | rest;
 	return high;
 }
 
@@ -175,7 +175,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 {
 	__u32 tag = at == HOOK_EGRESS || upper ? skb->tc_index : 0, now = clock_now(), slot, which, timeout;
 	struct fast_packet p;
-	union fast_key key;
+	union paired_key key;
 	struct fast_match m;
 	enum fast_found found;
 	struct rewrite_side change;
@@ -189,7 +189,8 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 	if (!s || tag_is_middle(tag) || !fast_parse(skb, l2, &p, v6))
 		return FAST_NOT;
 	high = fast_key(&key, &p, tag_zone(tag, zones_read(skb, at, s)), v6);
-	found = fast_find(&m, s, &key, &p, high, now, v6);
+	found = fast_find(&m, s, &key, &p, high, at == HOOK_EGRESS || home_is_likely(s, skb->ifindex), now,
+			  v6);
 	if (unlikely(found != FAST_FOUND)) {
 		if (found == FAST_UNSURE || upper || tag || !settings_are_plain(s))
 			return FAST_NOT;
@@ -197,6 +198,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 			return verdict_pass(skb, at, REASON_DEFERRED);
 		if (at == HOOK_EGRESS) {
 			hop_begin(skb, l2, 0, false);
+			skb->cb[4] = home_word(s, &key, v6);
 			hop_go(skb, CALL_BIRTH, v6);
 		}
 		return FAST_NOT;

@@ -14,12 +14,14 @@
 #define CTNAT_HINT_H
 
 #include "fast_packet.h"
+#include "home.h"
 
 /*
  * A hint is a slot, which of its tuples, and whether that tuple's source is endpoint 1 of its key; above,
  * bits of the key's hash that are not the row's.
  */
 enum { HINT_HIGH = 1 << 0, HINT_REPLY = 1 << 1, HINT_SLOT_SHIFT = 2, HINT_TAG_SHIFT = 27 };
+#define HINT_NONE (~0ULL)
 
 /* Of a packet and the flow that it is one of. */
 struct fast_match {
@@ -31,29 +33,6 @@ struct fast_match {
 	__u16 gen;
 };
 
-/* Written in large pieces: the hash is fed from the very bytes, and small stores would have to be finished
- * first. */
-union fast_key {
-	union tuple_key tuple;
-	__u64 words[5];
-};
-
-/* The upper half chooses the row, the bits from HINT_TAG_SHIFT on tell the row's hints apart. */
-inline_ __u64 hint_hash(const union fast_key *key, const bool v6)
-{
-	__u64 hash = key->words[0] * 0x9e3779b97f4a7c15;
-
-	if (v6) {
-		hash = (hash ^ hash >> 32 ^ key->words[1]) * 0xbf58476d1ce4e5b9;
-		hash = (hash ^ hash >> 32 ^ key->words[2]) * 0x9e3779b97f4a7c15;
-		hash = (hash ^ hash >> 32 ^ key->words[3]) * 0xbf58476d1ce4e5b9;
-		hash = (hash ^ hash >> 32 ^ key->words[4] ^ 6ULL << 56) * 0x94d049bb133111eb;
-	} else {
-		hash = (hash ^ hash >> 32 ^ key->words[1]) * 0x94d049bb133111eb;
-	}
-	return hash ^ hash >> 29;
-}
-
 /* The row of a hash, by multiplication: rows need not be a power of 2. */
 inline_ struct hint_row *hint_row(const struct settings *s, __u64 hash)
 {
@@ -63,12 +42,12 @@ inline_ struct hint_row *hint_row(const struct settings *s, __u64 hash)
 }
 
 /*
- * What the row says of the hash, without its tag; of nothing that fits, anything.
+ * What the row says of the hash, without its tag; HINT_NONE: nothing.
  * verifier: arithmetic. Each hint that might be the one would be a way of its own through all that follows.
  */
 inline_ __u64 hint_read(const struct hint_row *row, __u64 hash)
 {
-	__u64 tag = hash & (0xffffffffULL >> HINT_TAG_SHIFT << HINT_TAG_SHIFT), found = 0;
+	__u64 tag = hash & (0xffffffffULL >> HINT_TAG_SHIFT << HINT_TAG_SHIFT), found = HINT_NONE;
 
 	UNROLL
 	for (int i = 0; i < HINTS_IN_ROW; i++) {
@@ -125,7 +104,7 @@ inline_ __u64 hint_ports_differ(__u64 sport, __u64 dport, const __be16 *ports, _
  * keys are set before that and taken away after (slot.h). The generation is read first and last, so what is
  * read between is one flow's.
  */
-inline_ bool hint_is_true(struct fast_match *m, const union fast_key *key, __u32 proto, __u64 high,
+inline_ bool hint_is_true(struct fast_match *m, const union paired_key *key, __u32 proto, __u64 high,
 			  __u64 hint, __u32 now, const bool v6)
 {
 	const __u32 unusual = FLOW_LOCAL_KEY | FLOW_ENDPOINT | FLOW_ZONE_MASK;
@@ -168,11 +147,12 @@ enum fast_found {
 	FAST_UNSURE, /* the long way is to look again */
 };
 
-/* Whose packet it is. `high`: fast_key()'s word about the key. */
-inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s, const union fast_key *key,
-				  const struct fast_packet *p, __u64 high, __u32 now, const bool v6)
+/* Whose packet it is. `high`: fast_key()'s word about the key. `homes`: whether it may be at home. */
+inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s, const union paired_key *key,
+				  const struct fast_packet *p, __u64 high, bool homes, __u32 now,
+				  const bool v6)
 {
-	__u64 hash = hint_hash(key, v6), hint;
+	__u64 hash = key_hash(key, v6), hint, home = HOME_NOT;
 	struct hint_row *row = NULL;
 	struct tuple_ref *ref, copy;
 	__u32 form;
@@ -180,12 +160,27 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 	if (likely(!(s->flags & SETTING_ZONES | p->tcp_flags & TCP_SYN))) /* what begins a flow has no hint */
 		row = hint_row(s, hash);
 	if (row) {
-		hint = hint_read(row, hash);
+		if (HOMES && homes) {
+			(void)read_once(row->hints[0]); /* both on their way, before one is waited for */
+			home = home_look(home_slot(s, hash, v6), key, v6);
+		}
+		if (home == HOME_NOT)
+			hint = hint_read(row, hash);
+		else
+			hint = (__u64)home_slot(s, hash, v6) << HINT_SLOT_SHIFT | home * HINT_HIGH;
+		/* a short way to the index: the CPU reads ahead there while it waits for the row */
+		if (HOMES && hint == HINT_NONE)
+			goto look;
+		blur(hint, s->zero);
 		m->slot = hint >> HINT_SLOT_SHIFT;
 		m->flow = flow_at(m->slot, v6);
 		if (m->flow && likely(hint_is_true(m, key, p->proto, high, hint, now, v6)))
 			goto found;
 	}
+look:
+	/* for who makes the flow, if nobody holds the key and one may begin */
+	if (HOMES && (p->proto == IPPROTO_UDP || p->tcp_flags & TCP_SYN))
+		home_fetch(home_slot(s, hash, v6), v6);
 	ref = tuple_find(&key->tuple, &copy, v6);
 	if (!ref)
 		return FAST_NOBODY;

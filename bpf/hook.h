@@ -81,7 +81,7 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 {
 	__u32 now = clock_now(), tag = 0, slot, before, deadline, due = 0;
 	struct settings *s = settings_get();
-	union tuple_key key;
+	union paired_key key;
 	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
@@ -116,12 +116,15 @@ inline_ int hook(struct __sk_buff *skb, const enum hook_dir at, const bool local
 		fragment_remember(&p, at, zones_in(zones), now, v6);
 	blur(p.flags, s->zero);
 	tag = at == HOOK_EGRESS ? skb->tc_index : skb->tc_index & -(__u32)upper;
-	high = packet_key(&key, &p, tag, local, zones, v6);
+	high = packet_key(&key.tuple, &p, tag, local, zones, v6);
 	blur(high, s->zero);
-	ref = tuple_find(&key, &copy, v6);
+	if (HOMES && (p.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		home_fetch(home_slot(s, key_hash(&key, v6), v6), v6);
+	ref = tuple_find(&key.tuple, &copy, v6);
 	if (!ref) {
 		if (at == HOOK_EGRESS && !local && !tag && settings_are_plain(s)) {
 			hop_begin(skb, l2, upper ? HOP_UPPER : 0, again);
+			skb->cb[4] = home_word(s, &key, v6);
 			hop_go(skb, CALL_BIRTH, v6);
 		}
 		goto miss;

@@ -28,7 +28,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	__u32 now = clock_now(), l2 = hop_l2(skb), flags = hop_flags(skb), index, ifindex = skb->ifindex;
 	bool local = flags & HOP_LOCAL, upper = flags & HOP_UPPER, judge = false;
 	struct settings *s = settings_get();
-	union tuple_key key;
+	union paired_key key;
 	struct tuple_ref *ref, copy;
 	struct iface *iface;
 	struct packet p;
@@ -41,8 +41,8 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		return s ? verdict : verdict_drop(skb, at, REASON_DROP_INTERNAL);
 	if (at == HOOK_EGRESS || upper)
 		tag = skb->tc_index;
-	packet_key(&key, &p, tag, local, zones, v6);
-	ref = tuple_find(&key, &copy, v6);
+	packet_key(&key.tuple, &p, tag, local, zones, v6);
+	ref = tuple_find(&key.tuple, &copy, v6);
 	if (ref) {
 		__u32 slot = ref->slot;
 		__u16 gen = ref->gen;
@@ -85,7 +85,7 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 	if (unlikely(!zones_meet(zones)))
 		return verdict_drop(skb, at, REASON_DROP_ZONE);
 	if (judge && index == RULE_NONE && !(flags & HOP_MASQUERADE) && zones_in(zones) == zones_out(zones)) {
-		ref = tuple_find(&key, &copy, v6);
+		ref = tuple_find(&key.tuple, &copy, v6);
 		if (ref) {
 			struct flow *f = flow_at(ref->slot, v6);
 
@@ -103,9 +103,13 @@ inline_ int new_flow(struct __sk_buff *skb, const enum hook_dir at, const bool v
 		if (egress_will_see(skb, p.proto, p.tuple.saddr, p.tuple.daddr, v6))
 			return verdict_pass(skb, at, REASON_DEFERRED);
 	}
+	if (HOMES)
+		skb->cb[3] = slot_take_home(home_word(s, &key, v6), v6) + 1; /* 0: it is not free */
 	skb->cb[0] |= (flags | (at == HOOK_INGRESS ? HOP_AT_INGRESS : 0) | (judge ? HOP_JUDGE : 0)) << 16;
 	skb->cb[1] = index == RULE_NONE ? 0 : index + 1;
 	hop_go(skb, at == HOOK_INGRESS ? CALL_CREATE_INGRESS : CALL_CREATE_EGRESS, v6);
+	if (HOMES)
+		slot_give_back(skb->cb[3], v6);
 	return verdict_drop(skb, at, hop_failed(skb));
 again:
 	if (hop_retry(skb, RACE_RETRIES))

@@ -171,12 +171,7 @@ inline_ int reap_for(struct __sk_buff *skb, const bool endpoints, const bool v6)
 		return VERDICT_PASS;
 	hop_go(skb, back, v6);
 	/* no tail call is left to go back by */
-	if (skb->cb[3]) {
-		slot = skb->cb[3] - 1;
-		f = flow_at(slot, v6);
-		if (f)
-			slot_abandon(f);
-	}
+	slot_give_back(skb->cb[3], v6);
 	return verdict_drop(skb,
 			    back == CALL_NEW_INGRESS || back == CALL_CREATE_INGRESS ||
 					    (hop_flags(skb) & HOP_AT_INGRESS)

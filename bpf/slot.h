@@ -111,6 +111,16 @@ inline_ void slot_abandon(struct flow *f)
 	__sync_fetch_and_add(&f->lock, -(LOCK_CLAIM + LOCK_KILL));
 }
 
+/* As slot_abandon(), of what a walk has in its word for a claimed slot: 1 + slot, or 0. */
+inline_ void slot_give_back(__u32 word, const bool v6)
+{
+	__u32 slot = word - 1;
+	struct flow *f = word ? flow_at(slot, v6) : NULL;
+
+	if (f)
+		slot_abandon(f);
+}
+
 inline_ bool flow_try_kill(struct flow *f)
 {
 	__sync_fetch_and_add(&f->lock, LOCK_KILL);
@@ -276,6 +286,15 @@ inline_ __u32 slot_claim_free(__u32 position, __u32 step, __u32 slots, const boo
 			return slot;
 	}
 	return SLOT_NONE;
+}
+
+/* The slot that home_word() names, claimed, if it is free; else SLOT_NONE. */
+inline_ __u32 slot_take_home(__u32 home, const bool v6)
+{
+	__u32 slot = home - 1;
+	struct flow *f = home ? flow_at(slot, v6) : NULL;
+
+	return f && !read_once(f->lock) && slot_try_claim(f) ? slot : SLOT_NONE;
 }
 
 /* A free slot at the next places of this CPU's hand, claimed; SLOT_NONE: slot_search() looks further. */

@@ -746,7 +746,7 @@ struct settings {
 	__u8 events[EVENT_TYPE_COUNT];	  /* by type: the readers that want it, a bit each */
 	__u8 tcp_max_retrans;
 	__u8 track_bank; /* which entry of track_rules holds */
-	__u8 pad[2];
+	__u16 outsides;	 /* by ifindex % 16: where flows leave whose source is translated (bpf/home.h) */
 	__u32 zero;	 /* always 0, which only the verifier does not know (bpf/compiler.h, blur) */
 	__u32 hint_rows; /* entries of hints */
 };

@@ -107,7 +107,7 @@ inline_ bool xdp_take_way(struct __sk_buff *skb, const struct bpf_fib_lookup *fi
 
 /* Nobody holds the packet's key. */
 inline_ int xdp_fast_new(struct __sk_buff *skb, const struct forward_port *in, const struct fast_packet *p,
-			 const struct settings *s, __u32 now, const bool v6)
+			 const struct settings *s, __u32 home, __u32 now, const bool v6)
 {
 	struct bpf_fib_lookup fib;
 
@@ -118,6 +118,7 @@ inline_ int xdp_fast_new(struct __sk_buff *skb, const struct forward_port *in, c
 	    !xdp_walk_on(skb) || !xdp_take_way(skb, &fib, p->proto == IPPROTO_TCP ? p->tcp_flags : 0))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, false);
+	skb->cb[4] = home;
 	hop_go(skb, CALL_BIRTH, v6);
 	return XDP_PASS;
 }
@@ -129,7 +130,7 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	struct fast_packet p;
 	const struct way *way;
 	struct fast_leaving to;
-	union fast_key key;
+	union paired_key key;
 	struct fast_match m;
 	enum fast_found found;
 	struct flow *f;
@@ -143,9 +144,9 @@ inline_ int xdp_fast(struct __sk_buff *skb, const struct forward_port *in, const
 	if (!xdp_fast_may_send(skb, &p, v6))
 		return XDP_PASS;
 	high = fast_key(&key, &p, 0, v6);
-	found = fast_find(&m, s, &key, &p, high, now, v6);
+	found = fast_find(&m, s, &key, &p, high, home_is_likely(s, skb->ingress_ifindex), now, v6);
 	if (found == FAST_NOBODY)
-		return xdp_fast_new(skb, in, &p, s, now, v6);
+		return xdp_fast_new(skb, in, &p, s, home_word(s, &key, v6), now, v6);
 	if (found != FAST_FOUND)
 		return FAST_NOT;
 	f = m.flow;

@@ -92,19 +92,23 @@ inline_ bool xdp_find_way(struct __sk_buff *skb, const struct packet *p, const _
 	return xdp_take_way(skb, &fib, p->tcp_flags);
 }
 
-/* A packet of no flow. `held`: of one that is over, which NEW has to end. */
-inline_ int xdp_miss(struct __sk_buff *skb, const struct packet *p, const struct settings *s, bool held,
-		     const bool v6)
+/* A packet of no flow. `key`: NULL if it is of one that is over, which NEW has to end. */
+inline_ int xdp_miss(struct __sk_buff *skb, const struct packet *p, const struct settings *s,
+		     const union paired_key *key, const bool v6)
 {
+	if (key) /* it comes while the way is looked for */
+		home_fetch(home_slot(s, key_hash(key, v6), v6), v6);
 	if (!xdp_find_way(skb, p, p->tuple.daddr, p->tuple.dport, clock_now(), v6))
 		return XDP_PASS;
 	hop_begin(skb, ETH_HLEN, 0, true);
-	if (s->rule_count)
+	if (s->rule_count) {
 		hop_go(skb, CALL_NEW_INGRESS, v6);
-	else if (!held && settings_are_plain(s))
+	} else if (key && settings_are_plain(s)) {
+		skb->cb[4] = home_word(s, key, v6);
 		hop_go(skb, CALL_BIRTH, v6);
-	else
+	} else {
 		hop_go(skb, CALL_NEW_EGRESS, v6);
+	}
 	return XDP_PASS;
 }
 
@@ -114,7 +118,7 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 	struct settings *s = settings_get();
 	__u32 now = clock_now(), slot, before;
 	struct tuple6 other;
-	union tuple_key key;
+	union paired_key key;
 	struct tuple_ref *ref, copy;
 	struct packet p;
 	struct flow *f;
@@ -134,17 +138,17 @@ inline_ int xdp_hook(struct __sk_buff *skb, const bool v6)
 		hop_go(skb, CALL_OPTIONS_EGRESS, v6);
 		return XDP_PASS;
 	}
-	high = packet_key(&key, &p, 0, false, 0, v6);
+	high = packet_key(&key.tuple, &p, 0, false, 0, v6);
 	blur(high, s->zero);
-	ref = tuple_find(&key, &copy, v6);
+	ref = tuple_find(&key.tuple, &copy, v6);
 	if (!ref)
-		return xdp_miss(skb, &p, s, false, v6);
+		return xdp_miss(skb, &p, s, &key, v6);
 	slot = ref->slot;
 	gen = ref->gen;
 	form = ref->form;
 	f = flow_at(slot, v6);
 	if (!f || !flow_is_live(f, gen, now))
-		return xdp_miss(skb, &p, s, true, v6);
+		return xdp_miss(skb, &p, s, NULL, v6);
 	dir = form_dir(form, high);
 	/* its source is to be judged, it looks like a packet that was translated, or it keeps an endpoint
 	 * open: TC knows */
@@ -201,10 +205,7 @@ inline_ int xdp_new(struct __sk_buff *skb, const bool v6)
 /* CALL_REFUSE: no port is left. TC comes to the same end, and tells the sender. */
 inline_ int xdp_refuse(struct __sk_buff *skb, const bool v6)
 {
-	struct flow *f = skb->cb[3] ? flow_at(skb->cb[3] - 1, v6) : NULL;
-
-	if (f)
-		slot_abandon(f);
+	slot_give_back(skb->cb[3], v6);
 	return XDP_PASS;
 }
 

@@ -74,6 +74,7 @@ export function initialSettings(
     events: [0, 0, 0, 0],
     tcpMaxRetrans: TCP_MAX_RETRANS,
     trackBank: 0,
+    outsides: 0,
     zero: 0,
     hintRows,
   };

@@ -3107,6 +3107,8 @@ export interface Settings {
   tcpMaxRetrans: number;
   /** which entry of track_rules holds (C: track_bank: u8 at 189) */
   trackBank: number;
+  /** by ifindex % 16: where flows leave whose source is translated (bpf/home.h) (C: outsides: u16 at 190) */
+  outsides: number;
   /** always 0, which only the verifier does not know (bpf/compiler.h, blur) (C: zero: u32 at 192) */
   zero: number;
   /** entries of hints (C: hint_rows: u32 at 196) */
@@ -3127,6 +3129,7 @@ export const SETTINGS = {
     events: 184,
     tcpMaxRetrans: 188,
     trackBank: 189,
+    outsides: 190,
     zero: 192,
     hintRows: 196,
   },
@@ -3146,6 +3149,7 @@ export const settingsLayout: StructShape = {
     { name: 'events', offset: 184, type: 'u8[4]' },
     { name: 'tcp_max_retrans', offset: 188, type: 'u8' },
     { name: 'track_bank', offset: 189, type: 'u8' },
+    { name: 'outsides', offset: 190, type: 'u16' },
     { name: 'zero', offset: 192, type: 'u32' },
     { name: 'hint_rows', offset: 196, type: 'u32' },
   ],
@@ -3164,6 +3168,7 @@ export const settingsCodec: Codec<Settings> = {
     events: [view.getUint8(o + 184), view.getUint8(o + 185), view.getUint8(o + 186), view.getUint8(o + 187)],
     tcpMaxRetrans: view.getUint8(o + 188),
     trackBank: view.getUint8(o + 189),
+    outsides: view.getUint16(o + 190, LE),
     zero: view.getUint32(o + 192, LE),
     hintRows: view.getUint32(o + 196, LE),
   }),
@@ -3182,9 +3187,9 @@ export const settingsCodec: Codec<Settings> = {
     });
     view.setUint8(o + 188, whole(value.tcpMaxRetrans, 0, 255, 'settings.tcp_max_retrans'));
     view.setUint8(o + 189, whole(value.trackBank, 0, 255, 'settings.track_bank'));
+    view.setUint16(o + 190, whole(value.outsides, 0, 65535, 'settings.outsides'), LE);
     view.setUint32(o + 192, whole(value.zero, 0, 4294967295, 'settings.zero'), LE);
     view.setUint32(o + 196, whole(value.hintRows, 0, 4294967295, 'settings.hint_rows'), LE);
-    zero(view, o + 190, 2);
   },
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// Hints (bpf/hint.h): they are followed, and believed only of a slot that has just the packet's flow. A flow of the
-// client is known by the tuple map; another slot looks as if it had it, too, with another outside port, and every hint
-// leads there.
+// Hints (bpf/hint.h) and homes (bpf/home.h): they are followed, and believed only of a slot that has just the packet's
+// flow. A flow of the client is known by its key; another slot looks as if it had it, too, with another outside port,
+// and every hint leads there, or it is the flow's home.
 import type { Test } from 'tap';
 import { FlowFlags, FlowLock, maps, SettingsFlags } from '../../src/generated/layouts.gen.js';
 import { nowTicks, secondsToTicks } from '../helpers/datapath/settings.js';
@@ -19,7 +19,6 @@ type Family = (typeof FAMILIES)[number];
 const [TAGS, TAG_SHIFT, SLOT_SHIFT, FORMS] = [32, 27, 2, 4];
 /** Outside ports of the flow, and of the slot that looks like it. */
 const [OWN, OTHER] = [40000, 50000];
-const LOOKALIKE = 9;
 const HINTS_IN_ROW = 4;
 
 const out = ({ frame }: Family): Buffer => frame(CLIENT, SERVER, udp({ sport: OWN, dport: 53 }), bytes(20));
@@ -41,26 +40,66 @@ function oneRow(datapath: Datapath, flags = 0): void {
   settings.set(0, { ...now, flags: now.flags | flags, hintRows: 1 });
 }
 
-/** A UDP flow that was answered; its slot, which is not the one that no hint at all would be taken for. */
-function talk(datapath: Datapath, family: Family): number {
-  datapath.configure();
-  oneRow(datapath);
-  walk(datapath, 'out', family.frame(CLIENT, SERVER, udp({ sport: 40001, dport: 53 })));
-  walk(datapath, 'out', out(family));
-  walk(datapath, 'back', back(family));
-  const flows = flowsOf(datapath, family.family);
-  for (let slot = 1; slot < LOOKALIKE; slot++) if (flows.get(slot)!.head.status) return slot;
-  throw new Error('There is no flow where one was begun');
+/** The slot of the flow from the client's port; undefined: there is none. */
+function slotOf(datapath: Datapath, { family }: Family, sport = OWN): number | undefined {
+  const flows = flowsOf(datapath, family);
+  for (const slot of flows.keys()) {
+    const { head, tuple } = flows.get(slot)!;
+    if (head.status && tuple[0]!.sport === sport) return slot;
+  }
+  return undefined;
 }
 
-/** A slot that looks as if it had the flow, with another outside port and what `change` says. */
-function lookAlike(datapath: Datapath, { family }: Family, slot: number, change: (of: Slot) => void): void {
+/** Where the flow goes that no other one was before: its home, on kernels that have any. */
+function homeOf(datapath: Datapath, family: Family): number {
+  datapath.configure();
+  walk(datapath, 'out', out(family));
+  return slotOf(datapath, family)!;
+}
+
+interface Talk {
+  /** The flow's, which is not at home, nor where a hint of nothing but zeros leads. */
+  readonly slot: number;
+  /** Another free one. */
+  readonly other: number;
+  readonly home: number;
+}
+
+/** A UDP flow that was answered. */
+function talk(datapath: Datapath, family: Family): Talk {
+  const home = homeOf(datapath, family);
+  datapath.configure();
+  oneRow(datapath);
+  const flows = flowsOf(datapath, family.family);
+  const empty = structuredClone(flows.get(home)!);
+  const taken = [...new Set([0, home])];
+  for (const slot of taken) {
+    const claimed = structuredClone(empty);
+    claimed.head.lock = FlowLock.CLAIM;
+    flows.set(slot, claimed as never);
+  }
+  walk(datapath, 'out', out(family));
+  walk(datapath, 'back', back(family));
+  for (const slot of taken) flows.set(slot, empty as never);
+  const slot = slotOf(datapath, family)!;
+  const other = [...flows.keys()].find((at) => at !== slot && !taken.includes(at))!;
+  return { slot, other, home };
+}
+
+/** `at` looks as if it had the flow, with another outside port and what `change` says. */
+function lookAlike(
+  datapath: Datapath,
+  { family }: Family,
+  slot: number,
+  at: number,
+  change: (of: Slot) => void,
+): void {
   const flows = flowsOf(datapath, family);
   const copy = structuredClone(flows.get(slot)!) as Slot;
   copy.tuple[1]!.dport = OTHER;
   copy.head.counts = copy.head.counts.map(() => ({ packets: 0n, bytes: 0n }));
   change(copy);
-  flows.set(LOOKALIKE, copy as never);
+  flows.set(at, copy as never);
 }
 
 /** All hints that lead there, a row at a time; only one of them has the packet's tag and the right form. */
@@ -73,17 +112,28 @@ function* hintsTo(slot: number): Generator<number[]> {
       );
 }
 
-/** How many of the hints were believed: the packet leaves by the other port. All others leave as the flow's do. */
-function believed(t: Test, datapath: Datapath, family: Family, name: string): number {
+/** Whether a packet leaves by the other port. Else it leaves as the flow's do. */
+function leavesByOther(t: Test, datapath: Datapath, family: Family, name: string): boolean {
+  const { packet } = walk(datapath, 'out', out(family));
+  if (Buffer.from(packet).equals(left(family, OTHER))) return true;
+  samePacket(t, packet, left(family, OWN), name);
+  return false;
+}
+
+/** How many of all hints that lead there were believed. */
+function believed(t: Test, datapath: Datapath, family: Family, other: number, name: string): number {
   const hints = datapath.map(maps.hints);
   let count = 0;
-  for (const row of hintsTo(LOOKALIKE)) {
+  for (const row of hintsTo(other)) {
     hints.set(0, { hints: row });
-    const { packet } = walk(datapath, 'out', out(family));
-    if (Buffer.from(packet).equals(left(family, OTHER))) count++;
-    else if (!Buffer.from(packet).equals(left(family, OWN))) samePacket(t, packet, left(family, OWN), name);
+    if (leavesByOther(t, datapath, family, name)) count++;
   }
   return count;
+}
+
+/** No hint at all. */
+function forget(datapath: Datapath): void {
+  datapath.map(maps.hints).set(0, { hints: Array<number>(HINTS_IN_ROW).fill(0) });
 }
 
 /** What a slot may be that is not the packet's flow, as the tuple map would say. */
@@ -131,21 +181,24 @@ const NOT_THE_FLOW: Record<string, (slot: Slot) => void> = {
 };
 
 withDatapath(async (t, datapath) => {
+  const hasHomes = datapath.map(maps.index_head).get(0)!.rows > 0;
+  if (!hasHomes) t.not(datapath.flavour, 'v5_13', 'this flavour is for kernels without homes');
+
   for (const family of FAMILIES) {
     const name = `IPv${family.family}`;
 
     await t.test(`${name}: a hint is left, and followed`, async (t) => {
-      const slot = talk(datapath, family);
-      datapath.map(maps.hints).set(0, { hints: Array<number>(HINTS_IN_ROW).fill(0) });
+      const { slot, other } = talk(datapath, family);
+      forget(datapath);
       walk(datapath, 'out', out(family));
       const { hints } = datapath.map(maps.hints).get(0)!;
       t.ok(
         hints.some((hint) => hint !== 0 && (hint & ((1 << TAG_SHIFT) - 1)) >>> SLOT_SHIFT === slot),
         'it names the slot',
       );
-      lookAlike(datapath, family, slot, () => {});
+      lookAlike(datapath, family, slot, other, () => {});
       t.equal(
-        believed(t, datapath, family, 'as the flow'),
+        believed(t, datapath, family, other, 'as the flow'),
         1,
         'of all that could be the one with its tag and form',
       );
@@ -153,15 +206,48 @@ withDatapath(async (t, datapath) => {
 
     for (const [what, change] of Object.entries(NOT_THE_FLOW))
       await t.test(`${name}: not of a slot that is ${what}`, async (t) => {
-        lookAlike(datapath, family, talk(datapath, family), change);
-        t.equal(believed(t, datapath, family, what), 0);
+        const { slot, other } = talk(datapath, family);
+        lookAlike(datapath, family, slot, other, change);
+        t.equal(believed(t, datapath, family, other, what), 0);
       });
 
     await t.test(`${name}: none is asked for while there are zones`, async (t) => {
-      lookAlike(datapath, family, talk(datapath, family), () => {});
+      const { slot, other, home } = talk(datapath, family);
+      for (const at of [other, home]) lookAlike(datapath, family, slot, at, () => {});
       oneRow(datapath, SettingsFlags.ZONES);
-      t.equal(believed(t, datapath, family, 'zones'), 0);
+      t.equal(believed(t, datapath, family, other, 'zones'), 0);
     });
+
+    if (hasHomes) {
+      for (const [way, flags] of [
+        ['at once', 0],
+        ['step by step', SettingsFlags.EIM],
+      ] as const)
+        await t.test(`${name}: a new flow, made ${way}, goes home`, async (t) => {
+          const home = homeOf(datapath, family);
+          datapath.configure();
+          oneRow(datapath, flags);
+          for (let port = OWN + 1; port <= OWN + 5; port++)
+            walk(datapath, 'out', family.frame(CLIENT, SERVER, udp({ sport: port, dport: 53 }), bytes(20)));
+          walk(datapath, 'out', out(family));
+          t.equal(slotOf(datapath, family), home, 'behind others as it did before them');
+        });
+
+      await t.test(`${name}: a flow is looked for at home`, async (t) => {
+        const { slot, home } = talk(datapath, family);
+        lookAlike(datapath, family, slot, home, () => {});
+        forget(datapath);
+        t.ok(leavesByOther(t, datapath, family, 'as the flow'));
+      });
+
+      for (const [what, change] of Object.entries(NOT_THE_FLOW))
+        await t.test(`${name}: not at home, if what is there is ${what}`, async (t) => {
+          const { slot, home } = talk(datapath, family);
+          lookAlike(datapath, family, slot, home, change);
+          forget(datapath);
+          for (const time of ['first', 'then']) t.notOk(leavesByOther(t, datapath, family, time), time);
+        });
+    }
 
     await t.test(`${name}: an untranslated flow, its hint in both directions`, async (t) => {
       datapath.configure({ interfaces: { lan0: {}, wan0: {} } });

@@ -75,6 +75,7 @@ export function settings(
     events: [0, 0, 0, 0],
     tcpMaxRetrans: 3,
     trackBank: 0,
+    outsides: 0,
     zero: 0,
     hintRows: fields.hintRows ?? 1,
   };
