@@ -38,7 +38,6 @@ const REDIRECT = ForwardPortFlags.REDIRECT;
 /** Ticks in which no packet has to be the stack's (NEIGHBOUR_TICKS), and a little more. */
 const TICKS = { fresh: 10, stale: 600 };
 const TEN_SECONDS = secondsToTicks(10);
-const SLOTS_LOOKED_AT = 64;
 
 interface Port {
   flags?: number;
@@ -96,8 +95,7 @@ function talk(
 
 /** All flows began 10 s before they did. */
 function age<V extends { head: Flow }>(flows: TypedMap<number, V>): void {
-  for (let slot = 0; slot < SLOTS_LOOKED_AT; slot++) {
-    const flow = flows.get(slot)!;
+  for (const [slot, flow] of flows.entries()) {
     if (flow.head.status)
       flows.set(slot, { ...flow, head: { ...flow.head, created: (flow.head.created - TEN_SECONDS) >>> 0 } });
   }
