@@ -281,6 +281,7 @@ async function portRules(t: Test, datapath: Datapath, family: Family): Promise<v
   const ip = (verb: string) => run(['ip', `-${family}`, 'rule', verb, ...rule]);
   /** Whether it ever goes the way that the other one has just gone; they need not be in the same tick. */
   const follows = (): boolean => {
+    heardOf(datapath, TICKS.fresh); // on a slow machine each look takes a good part of the time that this holds
     for (let i = 0; i < 200; i++) {
       t.equal(ingress(datapath, question(family)).verdict, 'redirect', `port ${usual}`, {
         diagnostic: false,
