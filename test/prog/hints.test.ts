@@ -240,6 +240,17 @@ withDatapath(async (t, datapath) => {
         t.ok(leavesByOther(t, datapath, family, 'as the flow'));
       });
 
+      await t.test(`${name}: not where flows leave translated, which is learnt`, async (t) => {
+        const outsides = () => datapath.map(maps.settings).get(0)!.outsides;
+        const wan = 1 << (datapath.network.wan0 & 15);
+        datapath.configure({ interfaces: { lan0: {}, wan0: {} } });
+        walk(datapath, 'out', out(family));
+        t.equal(outsides(), 0, 'untranslated');
+        datapath.configure();
+        walk(datapath, 'out', out(family));
+        t.equal(outsides(), wan, 'translated');
+      });
+
       for (const [what, change] of Object.entries(NOT_THE_FLOW))
         await t.test(`${name}: not at home, if what is there is ${what}`, async (t) => {
           const { slot, home } = talk(datapath, family);
