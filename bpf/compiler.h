@@ -16,6 +16,7 @@
  * CTNAT_LOOPS: the kernel takes bounded loops (5.3). Without it every loop is unrolled, and what does not
  * fit is continued by a tail call or by running the program again.
  * CTNAT_FETCH: an atomic addition says what was there before it (5.12).
+ * CTNAT_KERNEL_SKB: a program may look into the kernel's own skb (6.2).
  * CTNAT_XDP: the programs are XDP's (xdp.bpf.c), else those of TC.
  * CTNAT_RINGBUF: events go through the ring buffer (5.8), else through perf buffers (event.h).
  *
@@ -84,6 +85,7 @@ enum { RULE_SCAN_STEP = 16 };
 #define barrier_compiler() asm volatile("" ::: "memory")
 
 #ifdef CTNAT_XDP
+#undef CTNAT_KERNEL_SKB /* there is none yet */
 #include "xdp_packet.h"
 #endif
 

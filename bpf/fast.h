@@ -249,7 +249,7 @@ inline_ int fast(struct __sk_buff *skb, struct settings *s, const enum hook_dir 
 	if (read_once(f->gen) != gen) /* the copy may be half another flow's (slot.h) */
 		goto drop;
 	if (rewrite_changes(&change, v6) &&
-	    rewrite_direct(skb, l2, at == HOOK_INGRESS ? SIDE_DESTINATION : SIDE_SOURCE,
+	    rewrite_direct(skb, l2, checksum_by(skb), at == HOOK_INGRESS ? SIDE_DESTINATION : SIDE_SOURCE,
 			   p.proto == IPPROTO_TCP, p.length - (v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS) * 4,
 			   &change, v6))
 		goto drop;

@@ -60,7 +60,7 @@ inline_ const struct way *redirect_find(struct __sk_buff *skb, const struct fast
 
 /* Translates one side. False: can't be. */
 inline_ bool redirect_side(struct __sk_buff *skb, const struct fast_packet *p, const struct fast_leaving *to,
-			   const enum side side, const bool v6)
+			   enum checksum_by by, const enum side side, const bool v6)
 {
 	const __u32 shift = side == SIDE_SOURCE ? 0 : 16;
 	struct rewrite_side change;
@@ -70,7 +70,7 @@ inline_ bool redirect_side(struct __sk_buff *skb, const struct fast_packet *p, c
 	change.from_port = p->ports >> shift & 0xffff;
 	change.to_port = to->ports >> shift & 0xffff;
 	return !rewrite_changes(&change, v6) ||
-	       !rewrite_direct(skb, ETH_HLEN, side, p->proto == IPPROTO_TCP,
+	       !rewrite_direct(skb, ETH_HLEN, by, side, p->proto == IPPROTO_TCP,
 			       p->length - (v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS) * 4, &change, v6);
 }
 
@@ -78,10 +78,12 @@ inline_ bool redirect_side(struct __sk_buff *skb, const struct fast_packet *p, c
 inline_ bool redirect_rewrite(struct __sk_buff *skb, const struct fast_packet *p,
 			      const struct fast_leaving *to, const struct way *way, const bool v6)
 {
+	const enum checksum_by by = checksum_by(skb);
 	void *data, *end;
 	__u32 *ip;
 
-	if (!redirect_side(skb, p, to, SIDE_DESTINATION, v6) || !redirect_side(skb, p, to, SIDE_SOURCE, v6))
+	if (!redirect_side(skb, p, to, by, SIDE_DESTINATION, v6) ||
+	    !redirect_side(skb, p, to, by, SIDE_SOURCE, v6))
 		return false;
 	data = packet_begin(skb);
 	end = packet_end(skb);
@@ -92,7 +94,7 @@ inline_ bool redirect_rewrite(struct __sk_buff *skb, const struct fast_packet *p
 	__builtin_memcpy(data, way->dmac, 6);
 	__builtin_memcpy(data + 6, way->smac, 6);
 	if (v6) /* a sum that stands beside the packet: there is no other that would make up for it */
-		bpf_csum_update(skb, 0xfeff);
+		checksum_beside(skb, by, 0xfeff);
 	return true;
 }
 

@@ -3,17 +3,21 @@
  * Writes a new address and port into a packet where it lies, and mends its checksums by arithmetic (RFC 1624)
  * instead of one helper for each field: a helper that writes to packets costs as much as half a hash look-up.
  *
- * What a helper knows and a program can't see is who is to fill in the checksum:
+ * Who is to fill in the checksum, the kernel's skb says, which programs see from 6.2 on, and __sk_buff does
+ * not:
  * - nobody, it is complete (CHECKSUM_NONE, UNNECESSARY): it changes with what it covers.
  * - COMPLETE: the same, and the sum that stands beside the packet changes; bpf_csum_update does this, and
  *   does nothing for the others. An IPv4 header that is right sums to 0 before and after, and what the L4
  *   header sums to falls by as much as the pseudo header's sum grows. An IPv6 header has no checksum: its sum
  *   grows by just that, and both together stay as they were.
  * - PARTIAL, the device or whoever segments the packet: the field holds the sum of the pseudo header, and
- *   changes with the address alone, the other way round. Known by just that: a packet whose field holds any
- *   other value would leave the device with a wrong checksum whatever is done here. Where the field holds
- *   that sum, or the packet is to be segmented (the length that the sum has been made of may be another), the
- *   helpers decide. One complete checksum in 65,536 happens to hold that sum as well, which costs time only.
+ *   changes with the address alone, the other way round. Unless it is another checksum that is to be filled
+ *   in, one further inside, and this one has been made with what that will be (LCO, segmentation-offloads.rst
+ *   in the kernel's documentation): so what the field holds is looked at as well.
+ * Before 6.2 that is all there is: a packet whose field holds any other value than that sum would leave the
+ * device with a wrong checksum whatever is done here. Where the field holds it, or the packet is to be
+ * segmented (the length that the sum has been made of may be another), the helpers decide. One complete
+ * checksum in 65,536 happens to hold that sum as well, which costs time only.
  */
 #ifndef CTNAT_REWRITE_DIRECT_H
 #define CTNAT_REWRITE_DIRECT_H
@@ -21,6 +25,45 @@
 #include "checksum.h"
 #include "packet.h"
 #include "rewrite.h"
+#ifdef CTNAT_KERNEL_SKB
+#include <bpf/bpf_core_read.h>
+#endif
+
+/* include/linux/skbuff.h, enum by its meaning. */
+enum checksum_by {
+	CHECKSUM_NONE,
+	CHECKSUM_UNNECESSARY,
+	CHECKSUM_COMPLETE,
+	CHECKSUM_PARTIAL,
+	CHECKSUM_BY_UNKNOWN,
+};
+
+#ifdef CTNAT_KERNEL_SKB
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+#endif
+
+inline_ enum checksum_by checksum_by(struct __sk_buff *skb)
+{
+#ifdef CTNAT_KERNEL_SKB
+	const struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb); /* the verifier makes a move of it */
+
+	return BPF_CORE_READ_BITFIELD(kernel, ip_summed);
+#else
+	(void)skb;
+	return CHECKSUM_BY_UNKNOWN;
+#endif
+}
+
+/* For sums that may stand beside the packet: a helper costs as much as all arithmetic here. */
+inline_ void checksum_beside(struct __sk_buff *skb, enum checksum_by by, __u64 grown)
+{
+	if (by == CHECKSUM_COMPLETE || by == CHECKSUM_BY_UNKNOWN)
+		bpf_csum_update(skb, checksum_fold(grown));
+}
 
 /* What one side of a packet becomes, as in memory. IPv4: word 0 of the addresses. */
 struct rewrite_side {
@@ -103,8 +146,8 @@ inline_ long rewrite_by_helpers(struct __sk_buff *skb, __u32 at, const struct re
  * which is where no options and no extension headers come before it. 0, or a negative number when the
  * packet's memory can't be written.
  */
-inline_ long rewrite_direct(struct __sk_buff *skb, const __u32 l2, const enum side side, __u32 tcp,
-			    __u32 length, const struct rewrite_side *change, const bool v6)
+inline_ long rewrite_direct(struct __sk_buff *skb, const __u32 l2, enum checksum_by by, const enum side side,
+			    __u32 tcp, __u32 length, const struct rewrite_side *change, const bool v6)
 {
 	const __u32 header = v6 ? IP6_HEADER_WORDS : IP4_HEADER_WORDS;
 	void *data = packet_begin(skb), *end = packet_end(skb);
@@ -121,8 +164,11 @@ inline_ long rewrite_direct(struct __sk_buff *skb, const __u32 l2, const enum si
 		return -1;
 	check = *field;
 	if (!tcp && !check) { /* UDP: 0 is none and stays none */
-		bpf_csum_update(skb, checksum_fold(v6 ? moved + turned : turned));
-	} else if (unlikely(checksum_may_be_partial(skb, ip, check, tcp, length, v6))) {
+		checksum_beside(skb, by, v6 ? moved + turned : turned);
+	} else if (by == CHECKSUM_PARTIAL && checksum_may_be_partial(skb, ip, check, tcp, length, v6)) {
+		*field = checksum_fold(check + moved);
+	} else if (by == CHECKSUM_BY_UNKNOWN &&
+		   unlikely(checksum_may_be_partial(skb, ip, check, tcp, length, v6))) {
 		if (rewrite_by_helpers(skb, l2 + header * 4 + at, change, moved,
 				       tcp ? 0 : BPF_F_MARK_MANGLED_0, v6))
 			return -1;
@@ -135,7 +181,7 @@ inline_ long rewrite_direct(struct __sk_buff *skb, const __u32 l2, const enum si
 		check = checksum_grow(check, moved + turned);
 		*field = check || tcp ? check : 0xffff;
 		if (!v6)
-			bpf_csum_update(skb, checksum_fold((__u64)(__u32)~change->to[0] + change->from[0]));
+			checksum_beside(skb, by, (__u64)(__u32)~change->to[0] + change->from[0]);
 	}
 	if (!v6)
 		((__u16 *)ip)[5] = checksum_grow(((__u16 *)ip)[5], moved);

@@ -39,6 +39,21 @@ export const FLAVOURS = [
     needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics'],
     xdp: true,
   },
+  /** 6.2: a packet tells who fills in its checksum. */
+  {
+    name: 'v6_2',
+    cpu: 'v3',
+    defines: {
+      CTNAT_LOOPS: true,
+      CTNAT_RINGBUF: true,
+      CTNAT_GSO_SIZE: true,
+      CTNAT_COARSE_CLOCK: true,
+      CTNAT_FETCH: true,
+      CTNAT_KERNEL_SKB: true,
+    },
+    needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics', 'kernel-skb'],
+    xdp: true,
+  },
 ] as const satisfies readonly DatapathFlavour[];
 
 export type FlavourName = (typeof FLAVOURS)[number]['name'];

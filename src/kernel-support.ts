@@ -21,6 +21,7 @@ const WANTED: Readonly<Partial<Record<FeatureName, string>>> = {
   'global-data': 'the flavour floor of the programs',
   loops: 'the flavour floor of the programs',
   'coarse-clock': 'the exact clock, read for every packet',
+  'kernel-skb': 'helpers that know who fills in a checksum, for every translated packet',
   mmap: 'tables are read by system calls',
   batch: 'tables are read and swept entry by entry',
   ringbuf: 'a perf buffer for each CPU',

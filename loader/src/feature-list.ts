@@ -152,6 +152,11 @@ export const FEATURES = {
     summary: 'test runs whose packets really leave',
     probe: ask.probeLiveFrames,
   },
+  'kernel-skb': {
+    since: 'Linux 6.2 with CONFIG_DEBUG_INFO_BTF and the JIT',
+    summary: "programs see the kernel's own sk_buff (bpf_cast_to_kern_ctx)",
+    probe: ask.kernelFunctionQuestion(SCHED_CLS, 'bpf_cast_to_kern_ctx'),
+  },
   tcx: { since: 'Linux 6.6', summary: 'programs on interfaces without a qdisc', probe: ask.probeTcx },
 } as const satisfies Record<string, FeatureSpec>;
 

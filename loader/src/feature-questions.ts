@@ -42,6 +42,21 @@ export function helperQuestion(type: ProgramType, helper: number): () => Answer 
   return () => probeHelper(type, helper);
 }
 
+const BTF_KIND_FUNC = 12;
+
+/** May programs of this type call a function of the kernel's, whose only argument is their context? */
+export function kernelFunctionQuestion(type: ProgramType, name: string): () => Answer {
+  return () => {
+    const btf = libbpf.btf__load_vmlinux_btf();
+    if (btf === null) return { state: 'no', why: 'the kernel has no types of its own' };
+    const id = libbpf.btf__find_by_name_kind(btf, name, BTF_KIND_FUNC);
+    libbpf.btf__free(btf);
+    if (id < 0) return { state: 'no', why: `the kernel has no function ${name}` };
+    const program = [asm.callKernel(id), asm.move('r0', 0), asm.exit()];
+    return answer(loadProgram(type, program), true);
+  };
+}
+
 /** Does the verifier take these instructions? */
 export function instructionQuestion(instructions: Buffer[]): () => Answer {
   return () => answer(loadProgram('sched_cls', instructions), true);

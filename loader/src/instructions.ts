@@ -5,6 +5,7 @@ const REGISTERS = { r0: 0, r1: 1, r2: 2, r3: 3, r10: 10 } as const;
 type Register = keyof typeof REGISTERS;
 
 const PSEUDO_MAP_VALUE = 2;
+const PSEUDO_KFUNC_CALL = 2;
 
 function encode(code: number, dst: number, src: number, offset: number, immediate: number): Buffer {
   const bytes = Buffer.alloc(8);
@@ -63,6 +64,11 @@ export function loadMapValue(dst: Register, mapFd: number): Buffer {
 /** r0 = helper(r1, ..., r5) */
 export function call(helper: number): Buffer {
   return encode(0x85, 0, 0, 0, helper);
+}
+
+/** r0 = the kernel's function of this type id of its BTF (r1, ..., r5) */
+export function callKernel(typeId: number): Buffer {
+  return encode(0x85, 0, PSEUDO_KFUNC_CALL, 0, typeId);
 }
 
 /** return r0 */

@@ -51,6 +51,10 @@ export const LIBBPF_FUNCTIONS = {
   bpf_program__set_log_buf: 'int bpf_program__set_log_buf(void *program, void *log, size_t size)',
   bpf_program__set_log_level: 'int bpf_program__set_log_level(void *program, uint32_t level)',
 
+  btf__load_vmlinux_btf: 'void *btf__load_vmlinux_btf()',
+  btf__find_by_name_kind: 'int btf__find_by_name_kind(void *btf, const char *name, uint32_t kind)',
+  btf__free: 'void btf__free(void *btf)',
+
   bpf_map_create:
     'int bpf_map_create(uint32_t type, const char *name, uint32_t key_size, uint32_t value_size, uint32_t max_entries, void *opts)',
   bpf_map_lookup_elem: 'int bpf_map_lookup_elem(int fd, void *key, void *value)',

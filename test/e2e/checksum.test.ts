@@ -5,21 +5,29 @@
 import t from 'tap';
 import { Capture } from '../helpers/capture.js';
 import { inject } from '../helpers/inject.js';
+import { NAT_KIND } from '../helpers/nat.js';
 import { HTTP_PORT, type Scene, scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { addressBytes, checksumFaults, pseudoHeaderSum, sum } from '../helpers/wire/checksum.js';
 import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
-import { ICMP, TCP, UDP } from '../helpers/wire/packet.js';
+import { ICMP, ICMPV6, TCP, UDP } from '../helpers/wire/packet.js';
+
+type Family = 'ipv4' | 'ipv6';
+
+/** nftables masquerades IPv4 alone here. */
+const FAMILIES: Family[] = NAT_KIND === 'ctnat' ? ['ipv4', 'ipv6'] : ['ipv4'];
 
 /** Sends some of everything through the router, both ways. */
-async function traffic({ clients, server }: Scene): Promise<void> {
-  for (const { peer, ns, ipv4 } of clients) {
-    const socket = await peer.udp(ipv4, 40_000);
-    for (const size of [1, 2, 101, 1000]) await socket.ask(server.ipv4, UDP_PORT, Buffer.alloc(size, 0x5a));
-    const connection = await peer.tcp({ host: server.ipv4, port: TCP_PORT, localPort: 40_000 });
+async function traffic({ clients, server }: Scene, family: Family): Promise<void> {
+  const to = server[family];
+  const host = family === 'ipv6' ? `[${to}]` : to;
+  for (const { peer, ns, [family]: from } of clients) {
+    const socket = await peer.udp(from, 40_000);
+    for (const size of [1, 2, 101, 1000]) await socket.ask(to, UDP_PORT, Buffer.alloc(size, 0x5a));
+    const connection = await peer.tcp({ host: to, port: TCP_PORT, localPort: 40_000 });
     for (const size of [1, 2, 101, 1000]) await connection.echo('y'.repeat(size));
     await connection.close();
-    await ns.run(['curl', '-sS', '-o', '/dev/null', `http://${server.ipv4}:${HTTP_PORT}/download/300000`]);
-    await ns.run(['ping', '-e', '7', '-c', '2', '-i', '0.2', '-s', '57', server.ipv4]);
+    await ns.run(['curl', '-sS', '-o', '/dev/null', `http://${host}:${HTTP_PORT}/download/300000`]);
+    await ns.run(['ping', '-e', '7', '-c', '2', '-i', '0.2', '-s', '57', to]);
   }
 }
 
@@ -36,34 +44,37 @@ for (const [where, resolve] of [
   ],
 ] as const) {
   t.test(`invariant 10, checksums: right on both wires when they are ${where}`, async (t) => {
-    const network = await scene(t);
+    const network = await scene(t, { ipv6: true });
     const { clients, server } = network;
+    await server.peer.serve(server.ipv6, { udp: UDP_PORT, tcp: TCP_PORT, http: HTTP_PORT });
     for (const [ns, iface] of resolve(network) as [typeof server.ns, string][]) {
       await ns.offload(iface, { tx: false });
     }
     // In XDP mode hosts merge what they receive (GRO) before a capture sees it, and what is merged holds the sum of
     // the pseudo header alone. Nobody sends to the clients past their bridge, so these can do without.
     for (const { ns } of clients) await ns.offload('eth0', { gro: false });
-    const outside = await Capture.start(server.ns, 'eth0', `ip and dst ${server.ipv4}`);
-    const inside = await Capture.start(clients[0]!.ns, 'eth0', `ip and dst ${clients[0]!.ipv4}`);
-    await traffic(network);
+    for (const family of FAMILIES) {
+      const outside = await Capture.start(server.ns, 'eth0', `dst host ${server[family]}`);
+      const inside = await Capture.start(clients[0]!.ns, 'eth0', `dst host ${clients[0]![family]}`);
+      await traffic(network, family);
 
-    for (const [name, capture] of [
-      ['outside', outside],
-      ['inside', inside],
-    ] as const) {
-      const packets = await capture.stopIp();
-      for (const protocol of [TCP, UDP, ICMP]) {
-        t.ok(
-          packets.filter((packet) => packet.protocol === protocol).length >= 2,
-          `${name} saw protocol ${protocol}`,
+      for (const [name, capture] of [
+        [`${family} outside`, outside],
+        [`${family} inside`, inside],
+      ] as const) {
+        const packets = await capture.stopIp();
+        for (const protocol of [TCP, UDP, family === 'ipv6' ? ICMPV6 : ICMP]) {
+          t.ok(
+            packets.filter((packet) => packet.protocol === protocol).length >= 2,
+            `${name} saw protocol ${protocol}`,
+          );
+        }
+        t.same(
+          packets.flatMap((packet) => checksumFaults(packet)),
+          [],
+          `${name}: all are right`,
         );
       }
-      t.same(
-        packets.flatMap((packet) => checksumFaults(packet)),
-        [],
-        `${name}: all are right`,
-      );
     }
   });
 }

@@ -19,7 +19,7 @@ import { trackEntries } from '../../src/track-entry.js';
 import { parseTrackRule, type TrackRuleText } from '../../src/track-rule.js';
 import { byOriginal, type FlowView, viewFlow4, viewFlow6 } from './datapath/flow-view.js';
 import { closeLongWay, type Hooks, openHooks, type Way } from './datapath/hooks.js';
-import { loadDatapath } from './datapath/load.js';
+import { isCompiledWith, loadDatapath } from './datapath/load.js';
 import { enterRouter } from './datapath/network.js';
 import {
   type InterfaceSetup,
@@ -176,7 +176,7 @@ export class Datapath {
   mappedPorts(): number {
     let bits = 0;
     // from 5.12 on the upper ones say whose a word is
-    const ports = this.flavour === 'v5_13' ? 48 : 64;
+    const ports = isCompiledWith(this.flavour, 'CTNAT_FETCH') ? 48 : 64;
     for (const value of this.map(maps.port_map).values())
       for (let word = BigInt.asUintN(ports, value); word; word &= word - 1n) bits++;
     return bits;

@@ -4,7 +4,7 @@
 import type { TypedMap } from 'libbpf-ts';
 import t, { type Test } from 'tap';
 import { type Flow, ForwardPortFlags, Layout, maps } from '../../src/generated/layouts.gen.js';
-import { flavours } from '../helpers/datapath/load.js';
+import { flavours, isCompiledWith } from '../helpers/datapath/load.js';
 import { enterRouter } from '../helpers/datapath/network.js';
 import { nowTicks, secondsToTicks } from '../helpers/datapath/settings.js';
 import { samePacket, walk } from '../helpers/datapath/table.js';
@@ -181,7 +181,7 @@ function sums(t: Test, datapath: Datapath, family: Family): void {
 
 /** What is longer than the outgoing interface's MTU, and what is to be segmented into such, is the stack's. */
 function mtus(t: Test, datapath: Datapath, family: Family): void {
-  const knowsGso = datapath.flavour === 'v5_8' || datapath.flavour === 'v5_13';
+  const knowsGso = isCompiledWith(datapath.flavour, 'CTNAT_GSO_SIZE');
   configure(datapath, family === 4 ? { mtu: 1300 } : { mtu6: 1300 });
   talk(datapath, family);
   const fits = 1300 - HEADER[family] - 8;

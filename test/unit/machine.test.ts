@@ -55,6 +55,7 @@ test('the flavour is the newest whose features are all there', async (t) => {
   t.equal(with_('jmp32', 'loops', 'global-data', 'coarse-clock'), 'v5_3', 'without the ring buffer');
   t.equal(with_('jmp32', 'loops', 'global-data', 'ringbuf'), 'v5_8');
   t.equal(with_('jmp32', 'loops', 'global-data', 'ringbuf', 'coarse-clock', 'atomics'), 'v5_13');
+  t.equal(with_('jmp32', 'loops', 'global-data', 'ringbuf', 'coarse-clock', 'atomics', 'kernel-skb'), 'v6_2');
   t.equal(with_('jmp32', 'loops', 'coarse-clock'), 'floor', 'a distribution may leave out something older');
 });
 

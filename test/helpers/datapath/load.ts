@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, TypedMap, u32 } from 'libbpf-ts';
+import { type DatapathFlavour, FLAVOURS } from '../../../src/flavours.js';
 import { Call } from '../../../src/generated/layouts.gen.js';
 import { sizeTables, startIndex } from '../../../src/table-sizes.js';
 
@@ -13,8 +14,14 @@ export const OBJECTS = process.env.CTNAT_BPF_OBJECTS ?? `${ROOT}/build/bpf`;
 /** Every flavour that was built, or those that CTNAT_FLAVOURS names. */
 export function flavours(): string[] {
   const asked = process.env.CTNAT_FLAVOURS?.split(',');
-  const known = asked ?? ['floor', 'v5_3', 'v5_8', 'v5_13'];
+  const known = asked ?? FLAVOURS.map(({ name }) => name);
   return known.filter((flavour) => asked || existsSync(`${OBJECTS}/${flavour}/ctnat.bpf.o`));
+}
+
+/** Whether the flavour's programs are compiled with a macro; bpf/compiler.h says what each changes. */
+export function isCompiledWith(flavour: string, macro: string): boolean {
+  const { defines = {} }: DatapathFlavour = FLAVOURS.find(({ name }) => name === flavour)!;
+  return macro in defines;
 }
 
 /** Opens an object file that the build makes. @throws if it was not built */
