@@ -17,10 +17,16 @@
 #include "home.h"
 
 /*
- * A hint is a slot, which of its tuples, and whether that tuple's source is endpoint 1 of its key; above,
- * bits of the key's hash that are not the row's.
+ * A hint is a slot, and above it bits of the key's hash that are not the row's. Where a flow may be at home
+ * without a hint as well, which of the slot's tuples is meant is seen by a look (home.h); else it stands
+ * below, with whether that tuple's source is endpoint 1 of its key.
  */
-enum { HINT_HIGH = 1 << 0, HINT_REPLY = 1 << 1, HINT_SLOT_SHIFT = 2, HINT_TAG_SHIFT = 27 };
+enum {
+	HINT_HIGH = 1 << 0,
+	HINT_REPLY = 1 << 1,
+	HINT_SLOT_SHIFT = HOMES ? 0 : 2,
+	HINT_TAG_SHIFT = HOMES ? 25 : 27
+};
 #define HINT_NONE (~0ULL)
 
 /* Of a packet and the flow that it is one of. */
@@ -41,23 +47,19 @@ inline_ struct hint_row *hint_row(const struct settings *s, __u64 hash)
 	return bpf_map_lookup_elem(&hints, &at);
 }
 
-/*
- * What the row says of the hash, without its tag; HINT_NONE: nothing.
- * verifier: arithmetic. Each hint that might be the one would be a way of its own through all that follows.
- */
+/* What the row says of the hash, without its tag; HINT_NONE: nothing, as for most of what is at home. */
 inline_ __u64 hint_read(const struct hint_row *row, __u64 hash)
 {
-	__u64 tag = hash & (0xffffffffULL >> HINT_TAG_SHIFT << HINT_TAG_SHIFT), found = HINT_NONE;
+	__u64 tag = hash & (0xffffffffULL >> HINT_TAG_SHIFT << HINT_TAG_SHIFT);
 
 	UNROLL
 	for (int i = 0; i < HINTS_IN_ROW; i++) {
-		__u64 hint = read_once(row->hints[i]) ^ tag, fits = ((hint >> HINT_TAG_SHIFT) - 1) >> 63;
+		__u64 hint = read_once(row->hints[i]) ^ tag;
 
-		fits = -fits;
-		hide(fits);
-		found ^= (found ^ hint) & fits;
+		if (!(hint >> HINT_TAG_SHIFT))
+			return hint;
 	}
-	return found;
+	return HINT_NONE;
 }
 
 /* Leaves a hint for the next packet, in the row's place of one that is as good as any. */
@@ -66,8 +68,9 @@ inline_ void hint_leave(const struct settings *s, __u64 hash, __u32 slot, __u32 
 	__u32 at = bpf_get_prandom_u32() % HINTS_IN_ROW, hint = hash >> HINT_TAG_SHIFT << HINT_TAG_SHIFT;
 	struct hint_row *row = hint_row(s, hash);
 
-	hint |= slot << HINT_SLOT_SHIFT | (~form / FORM_ORIGINAL & 1) * HINT_REPLY |
-		(form & FORM_SOURCE_HIGH);
+	hint |= slot << HINT_SLOT_SHIFT;
+	if (!HOMES)
+		hint |= (~form / FORM_ORIGINAL & 1) * HINT_REPLY | (form & FORM_SOURCE_HIGH);
 	if (row)
 		write_once(row->hints[at], hint);
 }
@@ -152,25 +155,40 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 				  const struct fast_packet *p, __u64 high, bool homes, __u32 now,
 				  const bool v6)
 {
-	__u64 hash = key_hash(key, v6), hint, home = HOME_NOT;
+	__u64 hash = key_hash(key, v6), hint;
+	struct flow *at_home;
+	__u32 how;
 	struct hint_row *row = NULL;
 	struct tuple_ref *ref, copy;
 	__u32 form;
 
 	if (likely(!(s->flags & SETTING_ZONES | p->tcp_flags & TCP_SYN))) /* what begins a flow has no hint */
 		row = hint_row(s, hash);
-	if (row) {
-		if (HOMES && homes) {
-			(void)read_once(row->hints[0]); /* both on their way, before one is waited for */
-			home = home_look(home_slot(s, hash, v6), key, v6);
+	if (row && HOMES) {
+		how = LOOK_NOBODY;
+		at_home = flow_at(home_slot(s, hash, v6), v6);
+		if (homes && at_home)
+			(void)read_once(at_home->gen); /* on its way, before the row is waited for */
+		hint = hint_read(row, hash);
+		if (hint != HINT_NONE) {
+			m->slot = hint;
+			m->flow = flow_at(m->slot, v6);
+			if (m->flow)
+				how = look(m->flow, key, v6);
 		}
-		if (home == HOME_NOT)
-			hint = hint_read(row, hash);
-		else
-			hint = (__u64)home_slot(s, hash, v6) << HINT_SLOT_SHIFT | home * HINT_HIGH;
-		/* a short way to the index: the CPU reads ahead there while it waits for the row */
-		if (HOMES && hint == HINT_NONE)
+		if (how == LOOK_NOBODY && homes && at_home) {
+			m->slot = home_slot(s, hash, v6);
+			m->flow = at_home;
+			how = look(at_home, key, v6);
+		}
+		/* a short way to the index: the CPU reads ahead there while it waits for the slot */
+		if (how & LOOK_NOBODY)
 			goto look;
+		blur(how, s->zero);
+		if (likely(hint_is_true(m, key, p->proto, high, how, now, v6)))
+			goto found;
+	} else if (row) {
+		hint = hint_read(row, hash);
 		blur(hint, s->zero);
 		m->slot = hint >> HINT_SLOT_SHIFT;
 		m->flow = flow_at(m->slot, v6);

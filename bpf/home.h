@@ -79,48 +79,49 @@ inline_ __u32 home_word(const struct settings *s, const union paired_key *key, c
 	return HOMES ? home_slot(s, key_hash(key, v6), v6) + 1 : 0;
 }
 
-enum home { HOME_LOW, HOME_HIGH, HOME_NOT };
+/* Which of a slot's tuples a key is of, and whether that one's source is endpoint 1 of the key. */
+enum look { LOOK_HIGH = 1 << 0, LOOK_REPLY = 1 << 1, LOOK_NOBODY = 1 << 2 };
 
 /*
- * Whether the slot has a flow with these ends for its original tuple: HOME_HIGH if the tuple's source is
- * endpoint 1 of the key, HOME_LOW if it is endpoint 0. What else a flow must be, hint_is_true() sees.
+ * Tells which flow it can't be by the tuple's ends, in whichever order, and of IPv6's addresses by their
+ * last words. What a flow must be, hint_is_true() sees.
  */
-inline_ enum home home_look(__u32 slot, const union paired_key *key, const bool v6)
+inline_ __u32 look(const struct flow *f, const union paired_key *key, const bool v6)
 {
-	const struct flow *f = flow_at(slot, v6);
-	__u64 low, high, ports, want;
+	const struct tuple4 *t4 = ((const struct flow4 *)f)->tuple;
+	const struct tuple6 *t6 = ((const struct flow6 *)f)->tuple;
+	__u64 low, high, ports, want, from, to, reply;
 
-	if (!f)
-		return HOME_NOT;
 	if (v6) {
-		const struct tuple6 *t = ((const struct flow6 *)f)->tuple;
-		const __u64 *ends = (const __u64 *)t->saddr;
-
-		ports = *(const __u32 *)&t->sport;
-		low = high = 0;
-		UNROLL
-		for (int i = 0; i < 4; i++) {
-			want = key->pairs[i];
-			low |= ends[i] ^ want;
-			high |= ends[i ^ 2] ^ want;
-			hide(low); /* one after the other: there is no room to put all words aside */
-			hide(high);
-		}
+		low = key->tuple.v6.addr[0][3];
+		high = key->tuple.v6.addr[1][3];
+		reply = t6->saddr[3] ^ t6->daddr[3] ^ low ^ high;
+	} else {
+		low = (__u32)key->pairs[0];
+		high = key->pairs[0] >> 32;
+		reply = t4->saddr ^ t4->daddr ^ low ^ high;
+	}
+	reply = -reply >> 63;
+	hide(reply);
+	reply &= 1;
+	if (v6) {
+		t6 += reply;
+		from = t6->saddr[3];
+		to = t6->daddr[3];
+		ports = *(const __u32 *)&t6->sport;
 		want = (__u32)key->pairs[4];
 	} else {
-		const struct tuple4 *t = ((const struct flow4 *)f)->tuple;
-		__u64 ends = *(const __u64 *)&t->saddr;
-
-		ports = *(const __u32 *)&t->sport;
-		low = ends ^ key->pairs[0];
-		high = (ends >> 32 | ends << 32) ^ key->pairs[0];
+		t4 += reply;
+		from = t4->saddr;
+		to = t4->daddr;
+		ports = *(const __u32 *)&t4->sport;
 		want = (__u32)key->pairs[1];
 	}
-	low |= ports ^ want;
-	high |= ports ^ (__u32)(want >> 16 | want << 16);
-	if (low && high)
-		return HOME_NOT;
-	return low ? HOME_HIGH : HOME_LOW;
+	if (!((from ^ low) | (to ^ high) | (ports ^ want)))
+		return reply * LOOK_REPLY;
+	if ((from ^ high) | (to ^ low) | (ports ^ (__u32)(want >> 16 | want << 16)))
+		return LOOK_NOBODY;
+	return reply * LOOK_REPLY | LOOK_HIGH;
 }
 
 #endif

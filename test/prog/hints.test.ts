@@ -16,8 +16,19 @@ const FAMILIES = [
 ] as const;
 type Family = (typeof FAMILIES)[number];
 
-/** As bpf/hint.h has it: bits of the key's hash above, then the slot, then which tuple and which way round. */
-const [TAGS, TAG_SHIFT, SLOT_SHIFT, FORMS] = [32, 27, 2, 4];
+/**
+ * As bpf/hint.h has it: bits of the key's hash above, then the slot, and below, where there are no homes, which tuple and
+ * which way round.
+ */
+interface Layout {
+  readonly tagShift: number;
+  readonly slotShift: number;
+}
+const WITH_HOMES: Layout = { tagShift: 25, slotShift: 0 };
+const WITHOUT_HOMES: Layout = { tagShift: 27, slotShift: 2 };
+const layoutOf = ({ flavour }: Datapath): Layout =>
+  isCompiledWith(flavour, 'CTNAT_FETCH') ? WITH_HOMES : WITHOUT_HOMES;
+
 /** Outside ports of the flow, and of the slot that looks like it. */
 const [OWN, OTHER] = [40000, 50000];
 const HINTS_IN_ROW = 4;
@@ -104,12 +115,12 @@ function lookAlike(
 }
 
 /** All hints that lead there, a row at a time; only one of them has the packet's tag and the right form. */
-function* hintsTo(slot: number): Generator<number[]> {
-  for (let form = 0; form < FORMS; form++)
-    for (let tag = 0; tag < TAGS; tag += HINTS_IN_ROW)
+function* hintsTo({ tagShift, slotShift }: Layout, slot: number): Generator<number[]> {
+  for (let form = 0; form < 1 << slotShift; form++)
+    for (let tag = 0; tag < 1 << (32 - tagShift); tag += HINTS_IN_ROW)
       yield Array.from(
         { length: HINTS_IN_ROW },
-        (_, i) => (((tag + i) << TAG_SHIFT) | (slot << SLOT_SHIFT) | form) >>> 0,
+        (_, i) => (((tag + i) << tagShift) | (slot << slotShift) | form) >>> 0,
       );
 }
 
@@ -125,7 +136,7 @@ function leavesByOther(t: Test, datapath: Datapath, family: Family, name: string
 function believed(t: Test, datapath: Datapath, family: Family, other: number, name: string): number {
   const hints = datapath.map(maps.hints);
   let count = 0;
-  for (const row of hintsTo(other)) {
+  for (const row of hintsTo(layoutOf(datapath), other)) {
     hints.set(0, { hints: row });
     if (leavesByOther(t, datapath, family, name)) count++;
   }
@@ -193,8 +204,9 @@ withDatapath(async (t, datapath) => {
       forget(datapath);
       walk(datapath, 'out', out(family));
       const { hints } = datapath.map(maps.hints).get(0)!;
+      const { tagShift, slotShift } = layoutOf(datapath);
       t.ok(
-        hints.some((hint) => hint !== 0 && (hint & ((1 << TAG_SHIFT) - 1)) >>> SLOT_SHIFT === slot),
+        hints.some((hint) => hint !== 0 && (hint & ((1 << tagShift) - 1)) >>> slotShift === slot),
         'it names the slot',
       );
       lookAlike(datapath, family, slot, other, () => {});
@@ -239,6 +251,18 @@ withDatapath(async (t, datapath) => {
         lookAlike(datapath, family, slot, home, () => {});
         forget(datapath);
         t.ok(leavesByOther(t, datapath, family, 'as the flow'));
+      });
+
+      await t.test(`${name}: also where a hint leads to another flow`, async (t) => {
+        const { slot, other, home } = talk(datapath, family);
+        lookAlike(datapath, family, slot, home, () => {});
+        lookAlike(datapath, family, slot, other, ({ tuple }) => {
+          for (const each of tuple) for (const port of ['sport', 'dport'] as const) each[port] ^= 0x100;
+        });
+        for (const row of hintsTo(layoutOf(datapath), other)) {
+          datapath.map(maps.hints).set(0, { hints: row });
+          t.ok(leavesByOther(t, datapath, family, 'as the flow'));
+        }
       });
 
       await t.test(`${name}: not where flows leave translated, which is learnt`, async (t) => {
