@@ -217,6 +217,26 @@ withDatapath(async (t, datapath) => {
       );
     });
 
+    await t.test(`${name}: hints take the free places of a row`, async (t) => {
+      datapath.configure();
+      oneRow(datapath);
+      const ports = Array.from({ length: HINTS_IN_ROW }, (_, i) => OWN + i);
+      const { frame } = family;
+      for (const sport of ports)
+        walk(datapath, 'out', frame(CLIENT, SERVER, udp({ sport, dport: 53 }), bytes(20)));
+      forget(datapath);
+      const left = () =>
+        datapath
+          .map(maps.hints)
+          .get(0)!
+          .hints.filter((hint) => hint !== 0).length;
+      for (const [i, dport] of ports.entries()) {
+        walk(datapath, 'back', frame(SERVER, ROUTER_WAN, udp({ sport: 53, dport }), bytes(20)));
+        // at egress it is found at home, or by another hint
+        t.equal(left(), hasHomes ? i + 1 : Math.min(2 * (i + 1), HINTS_IN_ROW));
+      }
+    });
+
     for (const [what, change] of Object.entries(NOT_THE_FLOW))
       await t.test(`${name}: not of a slot that is ${what}`, async (t) => {
         const { slot, other } = talk(datapath, family);
