@@ -18,15 +18,10 @@
 
 /*
  * A hint is a slot, and above it bits of the key's hash that are not the row's. Where a flow may be at home
- * without a hint as well, which of the slot's tuples is meant is seen by a look (home.h); else it stands
- * below, with whether that tuple's source is endpoint 1 of its key.
+ * without a hint as well, which of the slot's tuples is meant is seen by a look (home.h); else what a look
+ * would say (enum look) stands below.
  */
-enum {
-	HINT_HIGH = 1 << 0,
-	HINT_REPLY = 1 << 1,
-	HINT_SLOT_SHIFT = HOMES ? 0 : 2,
-	HINT_TAG_SHIFT = HOMES ? 25 : 27
-};
+enum { HINT_SLOT_SHIFT = HOMES ? 0 : 2, HINT_TAG_SHIFT = HOMES ? 25 : 27 };
 #define HINT_NONE (~0ULL)
 
 /* Of a packet and the flow that it is one of. */
@@ -74,7 +69,7 @@ inline_ void hint_leave(const struct settings *s, __u64 hash, __u32 slot, __u32 
 
 	hint |= slot << HINT_SLOT_SHIFT;
 	if (!HOMES)
-		hint |= (~form / FORM_ORIGINAL & 1) * HINT_REPLY | (form & FORM_SOURCE_HIGH);
+		hint |= (~form / FORM_ORIGINAL & 1) * LOOK_REPLY | (form & FORM_SOURCE_HIGH);
 	if (!row)
 		return;
 	UNROLL
@@ -117,13 +112,13 @@ inline_ __u64 hint_ports_differ(__u64 sport, __u64 dport, const __be16 *ports, _
 }
 
 /*
- * Whether the slot has the key's flow, as a look for the key would say: there the key of this tuple, with no
- * flags and no zone, leads to this slot. It does while the flow is complete and nobody holds its kill half:
- * keys are set before that and taken away after (slot.h). The generation is read first and last, so what is
- * read between is one flow's.
+ * Whether the slot has the key's flow, by the tuple that `how` says (enum look), as a look for the key would
+ * say: there the key of this tuple, with no flags and no zone, leads to this slot. It does while the flow is
+ * complete and nobody holds its kill half: keys are set before that and taken away after (slot.h). The
+ * generation is read first and last, so what is read between is one flow's.
  */
 inline_ bool hint_is_true(struct fast_match *m, const union paired_key *key, __u32 proto, __u64 high,
-			  __u64 hint, __u32 now, const bool v6)
+			  __u64 how, __u32 now, const bool v6)
 {
 	const __u32 unusual = FLOW_LOCAL_KEY | FLOW_ENDPOINT | FLOW_ZONE_MASK;
 	const struct tuple4_key *k4 = &key->tuple.v4;
@@ -131,7 +126,7 @@ inline_ bool hint_is_true(struct fast_match *m, const union paired_key *key, __u
 	const struct tuple4 *t4;
 	const struct tuple6 *t6;
 	struct flow *f = m->flow;
-	__u64 differs, own = hint & HINT_HIGH, swap = -own, reply = hint / HINT_REPLY;
+	__u64 differs, own = how & LOOK_HIGH, swap = -own, reply = how / LOOK_REPLY;
 
 	in_memory(*key);
 	m->gen = read_once(f->gen);
@@ -197,7 +192,7 @@ inline_ enum fast_found fast_find(struct fast_match *m, const struct settings *s
 			how = look(at_home, key, v6);
 		}
 		/* a short way to the index: the CPU reads ahead there while it waits for the slot */
-		if (how & LOOK_NOBODY)
+		if (how == LOOK_NOBODY)
 			goto look;
 		blur(how, s->zero);
 		if (likely(hint_is_true(m, key, p->proto, high, how, now, v6)))

@@ -29,7 +29,7 @@
 #include <bpf/bpf_core_read.h>
 #endif
 
-/* include/linux/skbuff.h, enum by its meaning. */
+/* What ip_summed may be (include/linux/skbuff.h); CHECKSUM_BY_UNKNOWN: nothing says it, helpers know. */
 enum checksum_by {
 	CHECKSUM_NONE,
 	CHECKSUM_UNNECESSARY,

@@ -9,7 +9,22 @@ export interface DatapathFlavour extends Flavour {
   readonly xdp?: boolean;
 }
 
-/** Oldest kernel's first; bpf/compiler.h says what the macros change. */
+/** What each flavour has that those before it have not: macros of bpf/compiler.h, and the features behind them. */
+const LOOPS = { defines: { CTNAT_LOOPS: true }, needs: ['global-data', 'loops'] } as const;
+const RINGBUF = {
+  defines: { ...LOOPS.defines, CTNAT_RINGBUF: true, CTNAT_GSO_SIZE: true },
+  needs: [...LOOPS.needs, 'ringbuf'],
+} as const;
+const FETCH = {
+  defines: { ...RINGBUF.defines, CTNAT_COARSE_CLOCK: true, CTNAT_FETCH: true },
+  needs: ['jmp32', ...RINGBUF.needs, 'coarse-clock', 'atomics'],
+} as const;
+const KERNEL_SKB = {
+  defines: { ...FETCH.defines, CTNAT_KERNEL_SKB: true },
+  needs: [...FETCH.needs, 'kernel-skb'],
+} as const;
+
+/** Oldest kernel's first. */
 export const FLAVOURS = [
   /** Linux 4.19: no loops, no global data, instruction set v2. */
   { name: 'floor', cpu: 'v2', needs: [] },
@@ -17,43 +32,13 @@ export const FLAVOURS = [
    * 5.3: bounded loops and global data. In 64-bit arithmetic: the verifier knows no bounds of 32-bit values before 5.7,
    * and loses some until 5.10.
    */
-  { name: 'v5_3', cpu: 'v2', defines: { CTNAT_LOOPS: true }, needs: ['global-data', 'loops'] },
+  { name: 'v5_3', cpu: 'v2', ...LOOPS },
   /** 5.8: events go through the ring buffer; a packet tells whether it is to be segmented (5.7). */
-  {
-    name: 'v5_8',
-    cpu: 'v2',
-    defines: { CTNAT_LOOPS: true, CTNAT_RINGBUF: true, CTNAT_GSO_SIZE: true },
-    needs: ['global-data', 'loops', 'ringbuf'],
-  },
+  { name: 'v5_8', cpu: 'v2', ...RINGBUF },
   /** 5.13: the coarse clock, and atomic additions that say what was there before. */
-  {
-    name: 'v5_13',
-    cpu: 'v3',
-    defines: {
-      CTNAT_LOOPS: true,
-      CTNAT_RINGBUF: true,
-      CTNAT_GSO_SIZE: true,
-      CTNAT_COARSE_CLOCK: true,
-      CTNAT_FETCH: true,
-    },
-    needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics'],
-    xdp: true,
-  },
+  { name: 'v5_13', cpu: 'v3', ...FETCH, xdp: true },
   /** 6.2: a packet tells who fills in its checksum. */
-  {
-    name: 'v6_2',
-    cpu: 'v3',
-    defines: {
-      CTNAT_LOOPS: true,
-      CTNAT_RINGBUF: true,
-      CTNAT_GSO_SIZE: true,
-      CTNAT_COARSE_CLOCK: true,
-      CTNAT_FETCH: true,
-      CTNAT_KERNEL_SKB: true,
-    },
-    needs: ['jmp32', 'global-data', 'loops', 'ringbuf', 'coarse-clock', 'atomics', 'kernel-skb'],
-    xdp: true,
-  },
+  { name: 'v6_2', cpu: 'v3', ...KERNEL_SKB, xdp: true },
 ] as const satisfies readonly DatapathFlavour[];
 
 export type FlavourName = (typeof FLAVOURS)[number]['name'];
