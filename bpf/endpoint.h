@@ -9,7 +9,7 @@
  * then read decides who may (slot.h): whoever counts a flow adds a claim and must read no kill; whoever
  * closes an endpoint adds a kill and must read no claim but the slot's own. Of two that come together at
  * least one has added before the other read, so they never both succeed: an endpoint with a flow is not
- * closed, and one that is being closed gets no flow. A late claim on a slot that has a new owner is taken
+ * closed, and one that is being closed gets no flow. What was added to a slot that has a new owner is taken
  * back as it was added, and can only make another's claim fail meanwhile.
  *
  * So a flow finds its endpoint again by the outside key, for as long as it lives, and needs no reference.

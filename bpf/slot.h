@@ -3,11 +3,11 @@
  * The flow table: an array of slots, found by their keys (tuple.h). This file hands slots out, tears flows
  * down and says when a reference is good.
  *
- * Ownership without compare-and-swap (4.19 has only an atomic add that returns nothing): a counter that is
- * added to and then read. Of all that have added and not yet taken back, at most one can read 1: had A read
- * 1 and then B, A's addition would still be in the sum that B read. Two that come together may both read 2
- * and both take their addition back: nobody gets it, which every caller here can bear. Additions and the
- * read are to the same word, so coherence alone orders them, on any CPU.
+ * Ownership where there is no compare-and-swap (4.19 has only an atomic add that returns nothing): a counter
+ * that is added to and then read. Of all that have added and not yet taken back, at most one can read 1: had
+ * A read 1 and then B, A's addition would still be in the sum that B read. Two that come together may both
+ * read 2 and both take their addition back: nobody gets it, which every caller here can bear. Additions and
+ * the read are to the same word, so coherence alone orders them, on any CPU.
  *
  * A slot in use keeps claim = 1. It is torn down only by whoever holds its kill half:
  *   status = 0 (no packet matches any more), keys deleted, gen + 1, claim released, kill released.
@@ -89,11 +89,20 @@ inline_ bool flow_is_live(const struct flow *f, __u16 gen, __u32 now)
  */
 inline_ bool slot_try_claim(struct flow *f)
 {
+#ifdef CTNAT_FETCH
+	/*
+	 * Two CPUs with the first packets of one flow come to the same home. Who is too late must leave no
+	 * kill there, not even for a moment: held up in it, he would keep the other, whose slot has become an
+	 * endpoint's, from counting on it (endpoint_take) until his packet has no tail calls left.
+	 */
+	return !__sync_val_compare_and_swap(&f->lock, 0, LOCK_CLAIM + LOCK_KILL);
+#else
 	__sync_fetch_and_add(&f->lock, LOCK_CLAIM + LOCK_KILL);
 	if (read_once(f->lock) == LOCK_CLAIM + LOCK_KILL)
 		return true;
 	__sync_fetch_and_add(&f->lock, -(LOCK_CLAIM + LOCK_KILL));
 	return false;
+#endif
 }
 
 /* The flow is complete: from now on it lives and dies like any other. */
