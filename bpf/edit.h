@@ -293,7 +293,7 @@ inline_ void edit_free(struct edit_request *r)
 		return;
 	}
 	bpf_spin_lock(&at.row->lock);
-	if (cell->tag && cell->ref && (__u32)cell->ref == r->slot && (__u16)(cell->ref >> 32) == r->gen) {
+	if (cell->tag && (__u32)cell->ref == r->slot && (__u16)(cell->ref >> 32) == r->gen) {
 		write_once(cell->tag, 0);
 		r->result = EDIT_DONE;
 	}

@@ -12,11 +12,13 @@
  * generation.
  *
  * A row without room leaves a key to the tuple map and counts it. No helper may be called under the lock, so
- * in a row that counts some a claimer first takes the cell without a reference, then looks into the map, and
- * then gives it one or gives it back; who puts a key into the map, counted before, looks at the row then and
- * takes it out again if the tag is there. Each is in its place before it looks at the other's, with a full
- * barrier between (the map's own locks are one), so no two hold a key; both may give way, and look again as
- * whoever loses a race does.
+ * the map is looked at before a cell is taken, and a word in the row tells whether that still holds: it
+ * counts what is in the map or on its way there, and how often a key has come there. A claimer reads the
+ * word, looks into the map if something may be there, locks, and takes a cell if nothing has come since; else
+ * he goes to the map, too. Who puts a key into the map locks behind that, and takes it out again if the tag
+ * is there; else it has come. Of the two who locks later sees the other, so no two hold a key. Nobody waits
+ * for one who is held up between two steps: a tag has its reference with it, and so has a key in the map. And
+ * nobody is told that a key is somebody's when it is not (endpoint_flow.h relies on it).
  */
 #ifndef CTNAT_INDEX_H
 #define CTNAT_INDEX_H
@@ -101,21 +103,6 @@ inline_ __u64 index_tagged(const struct index_place *at)
 	return found;
 }
 
-/* The same of cells that hold the key: one that somebody is about to take is his alone. */
-inline_ __u64 index_held(const struct index_place *at)
-{
-	__u64 found = 0;
-
-	UNROLL
-	for (int i = 0; i < INDEX_CELLS; i++) {
-		found |= ((is_some(read_once(at->row->cells[i].tag) ^ at->tag) ^ 1) &
-			  is_some(read_once(at->row->cells[i].ref)))
-			 << i;
-		hide(found);
-	}
-	return found;
-}
-
 /* A bit for each free cell. */
 inline_ __u64 index_free(const struct index_place *at)
 {
@@ -148,6 +135,12 @@ inline_ __u64 index_word(const struct tuple_ref *ref, const bool v6)
 	return ref->slot | (__u64)ref->gen << 32 | (__u64)ref->form << 48 | (__u64)v6 << 56;
 }
 
+/* Whether keys of the row are in the tuple map, or on their way. */
+inline_ bool index_has_spilled(const struct index_place *at)
+{
+	return read_once(at->row->spilled) & SPILLED_MASK;
+}
+
 /* What a key leads to, as index_word() has it; 0: nobody holds it. */
 inline_ __u64 index_find(const union tuple_key *key, const bool v6)
 {
@@ -158,18 +151,13 @@ inline_ __u64 index_find(const union tuple_key *key, const bool v6)
 	if (!index_find_place(&at, key, v6))
 		return 0;
 	found = index_read(&at);
-	if (unlikely(!found && read_once(at.row->spilled))) {
+	if (unlikely(!found && index_has_spilled(&at))) {
 		ref = tuple_map_find(key, v6);
 		if (ref)
 			found = index_word(ref, v6);
 	}
 	found ^= at.zero; /* verifier: nothing is known of it, whichever way it was found */
 	return found;
-}
-
-inline_ bool index_has_spilled(const struct index_place *at, const union tuple_key *key, const bool v6)
-{
-	return unlikely(read_once(at->row->spilled)) && tuple_map_find(key, v6);
 }
 
 /* The key leaves the tuple map. */
@@ -184,12 +172,17 @@ inline_ int index_spill(const struct index_place *at, const union tuple_key *key
 			const bool v6)
 {
 	int err = tuple_map_update(key, ref, BPF_NOEXIST, v6);
+	__u64 tagged;
 
 	if (err) {
 		__sync_fetch_and_add(&at->row->spilled, -1);
 		return err;
 	}
-	if (likely(!index_tagged(at)))
+	bpf_spin_lock(&at->row->lock);
+	tagged = index_tagged(at);
+	__sync_fetch_and_add(&at->row->spilled, SPILLED_COME);
+	bpf_spin_unlock(&at->row->lock);
+	if (likely(!tagged))
 		return 0;
 	index_unspill(at, key, v6);
 	return -EEXIST;
@@ -197,21 +190,28 @@ inline_ int index_spill(const struct index_place *at, const union tuple_key *key
 
 inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref, const bool v6)
 {
-	__u64 word = index_word(ref, v6), tagged, spilled;
 	struct index_place at;
 	struct index_cell *cell;
+	__u64 tagged;
+	__u32 seen;
 
 	if (!index_find_place(&at, key, v6))
 		return -ENOENT;
 	/* the row's other line comes with the first: behind the lock it would be waited for by itself. What
 	 * the cell says is not used: it may be another's by then */
 	(void)read_once(at.row->cells[INDEX_CELLS - 1].tag);
-	if (index_has_spilled(&at, key, v6))
-		return -EEXIST;
+	seen = read_once(at.row->spilled);
+	if (unlikely(seen & SPILLED_MASK)) {
+		/* a full barrier, as its result is used: the word is read before the map */
+		seen = __sync_fetch_and_add(&at.row->spilled, 0);
+		if (tuple_map_find(key, v6))
+			return -EEXIST;
+	}
 	bpf_spin_lock(&at.row->lock);
 	tagged = index_tagged(&at);
-	cell = index_cell(&at, index_first(index_free(&at)));
-	spilled = at.row->spilled;
+	/* no cell if one has come to the map since: the word's upper part has moved */
+	cell = index_cell(
+		&at, index_first(index_free(&at) & (is_some((seen ^ at.row->spilled) & ~SPILLED_MASK) - 1)));
 	if (unlikely(tagged)) {
 		bpf_spin_unlock(&at.row->lock);
 		return -EEXIST;
@@ -221,18 +221,10 @@ inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref,
 		bpf_spin_unlock(&at.row->lock);
 		return index_spill(&at, key, ref, v6);
 	}
-	write_once(cell->ref, word & (is_some(spilled) - 1));
+	write_once(cell->ref, index_word(ref, v6));
 	barrier_compiler();
 	write_once(cell->tag, at.tag);
 	bpf_spin_unlock(&at.row->lock);
-	if (likely(!spilled))
-		return 0;
-	__sync_fetch_and_add(&at.row->spilled, 0); /* a full barrier: the tag is there before the look */
-	if (tuple_map_find(key, v6)) {
-		write_once(cell->tag, 0);
-		return -EEXIST;
-	}
-	write_once(cell->ref, word);
 	return 0;
 }
 
@@ -244,13 +236,13 @@ inline_ int index_replace(const union tuple_key *key, const struct tuple_ref *re
 	if (!index_find_place(&at, key, v6))
 		return -ENOENT;
 	bpf_spin_lock(&at.row->lock);
-	cell = index_cell(&at, index_first(index_held(&at)));
+	cell = index_cell(&at, index_first(index_tagged(&at)));
 	if (cell)
 		write_once(cell->ref, index_word(ref, v6));
 	bpf_spin_unlock(&at.row->lock);
 	if (cell)
 		return 0;
-	return read_once(at.row->spilled) ? tuple_map_update(key, ref, BPF_EXIST, v6) : -ENOENT;
+	return index_has_spilled(&at) ? tuple_map_update(key, ref, BPF_EXIST, v6) : -ENOENT;
 }
 
 inline_ void index_release(const union tuple_key *key, const bool v6)
@@ -261,11 +253,11 @@ inline_ void index_release(const union tuple_key *key, const bool v6)
 	if (!index_find_place(&at, key, v6))
 		return;
 	bpf_spin_lock(&at.row->lock);
-	cell = index_cell(&at, index_first(index_held(&at)));
+	cell = index_cell(&at, index_first(index_tagged(&at)));
 	if (cell)
 		write_once(cell->tag, 0);
 	bpf_spin_unlock(&at.row->lock);
-	if (unlikely(!cell) && read_once(at.row->spilled))
+	if (unlikely(!cell) && index_has_spilled(&at))
 		index_unspill(&at, key, v6);
 }
 

@@ -18,9 +18,11 @@
 #define DOC(text) __attribute__((btf_decl_tag("doc:" text)))
 
 enum layout {
-	LAYOUT_VERSION = 13,	  /* of the pinned maps: userspace refuses to read another one */
-	TICK_SHIFT = 24,	  /* nanoseconds >> TICK_SHIFT are ticks */
-	INDEX_CELLS = 7,	  /* of a row of the index */
+	LAYOUT_VERSION = 13,	 /* of the pinned maps: userspace refuses to read another one */
+	TICK_SHIFT = 24,	 /* nanoseconds >> TICK_SHIFT are ticks */
+	INDEX_CELLS = 7,	 /* of a row of the index */
+	SPILLED_MASK = 0xffffff, /* of index_row.spilled: how many; above it, how often one has come */
+	SPILLED_COME = 1 << 24,
 	INDEX_SECRETS = 12,	  /* as many words as the longest key has, and two (bpf/index_hash.h) */
 	WAYS_SHARED_TICKS = 1024, /* how far ahead somebody may vouch for shared ways (bpf/way.h) */
 };
@@ -223,14 +225,14 @@ struct tuple_ref {
 /* Of one key. `tag` 0: free. */
 struct index_cell {
 	__u64 tag;
-	__u64 ref; /* struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6. 0:
-		      nobody's yet */
+	__u64 ref; /* struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6 */
 };
 
 /* Two cache lines: the keys of one hash (bpf/index.h). */
 struct index_row {
 	struct bpf_spin_lock lock;
-	__u32 spilled; /* keys of this row that are in the tuple maps, for want of room */
+	__u32 spilled; /* keys of this row that are in the tuple maps, for want of room, or on their way there
+			  (24 bits), and how often one has come there (8 bits) */
 	__u64 pad;
 	struct index_cell cells[INDEX_CELLS];
 };

@@ -126,7 +126,7 @@ export class TupleTable {
       if (view.getBigUint64(at, LITTLE_ENDIAN) !== tag) continue;
       const rest = view.getUint32(at + REST * 4, LITTLE_ENDIAN);
       const slot = view.getUint32(at + SLOT * 4, LITTLE_ENDIAN);
-      if (rest !== 0) return { slot, gen: rest & 0xffff, form: (rest >>> 16) & 0xff };
+      return { slot, gen: rest & 0xffff, form: (rest >>> 16) & 0xff };
     }
     return undefined;
   }
@@ -149,7 +149,7 @@ export class TupleTable {
       for (let i = 0; i < count * ROW_WORDS; i += CELL_WORDS) {
         if (i % ROW_WORDS === 0) continue; // the row's head
         const rest = words[i + REST]!;
-        if ((words[i] || words[i + 1]) && rest !== 0 && (rest & IPV6) === family)
+        if ((words[i] || words[i + 1]) && (rest & IPV6) === family)
           found.add(words[i + SLOT]!, rest & 0xffff, (rest >>> 16) & 0xff, i);
       }
       const id = (n: number): string => {

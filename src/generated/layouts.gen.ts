@@ -618,6 +618,10 @@ export const Layout = {
   TICK_SHIFT: 24,
   /** of a row of the index (C: INDEX_CELLS) */
   INDEX_CELLS: 7,
+  /** of index_row.spilled: how many; above it, how often one has come (C: SPILLED_MASK) */
+  SPILLED_MASK: 16777215,
+  /** C: SPILLED_COME. */
+  SPILLED_COME: 16777216,
   /** as many words as the longest key has, and two (bpf/index_hash.h) (C: INDEX_SECRETS) */
   INDEX_SECRETS: 12,
   /** how far ahead somebody may vouch for shared ways (bpf/way.h) (C: WAYS_SHARED_TICKS) */
@@ -2285,12 +2289,7 @@ export const ifaceCodec: Codec<Iface> = {
 export interface IndexCell {
   /** C: tag: u64 at 0. */
   tag: bigint;
-  /**
-   * struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6. 0:
-   * 		      nobody's yet
-   *
-   * C: ref: u64 at 8.
-   */
+  /** struct tuple_ref as a number: slot, generation << 32, form << 48, 1 << 56 for IPv6 (C: ref: u64 at 8) */
   ref: bigint;
 }
 
@@ -2374,7 +2373,12 @@ export const indexHeadCodec: Codec<IndexHead> = {
 export interface IndexRow {
   /** C: lock: struct bpf_spin_lock at 0. */
   lock: BpfSpinLock;
-  /** keys of this row that are in the tuple maps, for want of room (C: spilled: u32 at 4) */
+  /**
+   * keys of this row that are in the tuple maps, for want of room, or on their way there
+   * 			  (24 bits), and how often one has come there (8 bits)
+   *
+   * C: spilled: u32 at 4.
+   */
   spilled: number;
   /** C: cells: struct index_cell[7] at 16. */
   cells: IndexCell[];

@@ -35,7 +35,7 @@ export function forgetKeys(maps: KeyMaps, family: 4 | 6, is: (ref: TupleRef) => 
   if (maps.index_head.get(0)!.rows > 0) {
     for (const [row, cells] of maps.tuple_index.entries()) {
       const gone = cells.cells.filter(
-        (cell) => cell.tag !== 0n && cell.ref !== 0n && familyOf(cell.ref) === family && is(refOf(cell.ref)),
+        (cell) => cell.tag !== 0n && familyOf(cell.ref) === family && is(refOf(cell.ref)),
       );
       if (gone.length === 0) continue;
       for (const cell of gone) Object.assign(cell, { tag: 0n, ref: 0n });
@@ -54,7 +54,7 @@ export function countKeys(maps: KeyMaps, family: 4 | 6): number {
   let count = maps[`tuples${family}`].count();
   if (maps.index_head.get(0)!.rows === 0) return count;
   for (const { cells } of maps.tuple_index.values())
-    for (const { tag, ref } of cells) if (tag !== 0n && ref !== 0n && familyOf(ref) === family) count++;
+    for (const { tag, ref } of cells) if (tag !== 0n && familyOf(ref) === family) count++;
   return count;
 }
 
