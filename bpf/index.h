@@ -192,7 +192,7 @@ inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref,
 {
 	struct index_place at;
 	struct index_cell *cell;
-	__u64 tagged;
+	__u64 tagged, taken = 0;
 	__u32 seen;
 
 	if (!index_find_place(&at, key, v6))
@@ -204,11 +204,11 @@ inline_ int index_claim(const union tuple_key *key, const struct tuple_ref *ref,
 	if (unlikely(seen & SPILLED_MASK)) {
 		/* a full barrier, as its result is used: the word is read before the map */
 		seen = __sync_fetch_and_add(&at.row->spilled, 0);
-		if (tuple_map_find(key, v6))
-			return -EEXIST;
+		taken = !!tuple_map_find(key, v6);
 	}
+	taken ^= at.zero; /* verifier: from here on it is one way whether it is */
 	bpf_spin_lock(&at.row->lock);
-	tagged = index_tagged(&at);
+	tagged = index_tagged(&at) | taken;
 	/* no cell if one has come to the map since: the word's upper part has moved */
 	cell = index_cell(
 		&at, index_first(index_free(&at) & (is_some((seen ^ at.row->spilled) & ~SPILLED_MASK) - 1)));
