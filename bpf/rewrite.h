@@ -8,6 +8,7 @@
 #ifndef CTNAT_REWRITE_H
 #define CTNAT_REWRITE_H
 
+#include "checksum.h"
 #include "packet.h"
 #include "tuple.h"
 
@@ -68,6 +69,57 @@ inline_ long rewrite_ip_address(struct __sk_buff *skb, __u32 l3, enum side side,
 	return bpf_skb_store_bytes(skb, l3 + (side == SIDE_SOURCE ? 12 : 16), to, 4, 0);
 }
 
+#ifndef CTNAT_XDP
+/* UDP's header as in memory. */
+struct udp_header {
+	__be16 port[2];
+	__be16 length;
+	__u16 check;
+};
+
+/*
+ * The helpers take the device's sum for this one wherever there is one (CHECKSUM_PARTIAL). In a tunnel's
+ * packet it may be the inner one, while the outer one is complete, made with what that will be (LCO,
+ * segmentation-offloads.rst in the kernel's documentation): where the field does not hold the sum of the
+ * pseudo header, it changes with what it covers. Not where that sum may be of another address, behind a
+ * route in options or headers, or of another length, in what is to be segmented. 1: so it did; 0: the
+ * helpers decide.
+ */
+inline_ long rewrite_udp(struct __sk_buff *skb, const struct packet *p, const enum side side,
+			 const __be32 *address, __be16 port, const bool v6)
+{
+	const __be32 *old = side_address(&p->tuple, side);
+	__u64 sum = bpf_htons(IPPROTO_UDP), moved = 0;
+	const int words = v6 ? 4 : 1;
+	struct udp_header h;
+
+	if (p->l4 - p->l3 != (v6 ? 40 : 20))
+		return 0;
+#ifdef CTNAT_GSO_SIZE
+	if (skb->gso_size)
+		return 0;
+#endif
+	if (bpf_skb_load_bytes(skb, p->l4, &h, sizeof(h)))
+		return -1;
+	UNROLL
+	for (int i = 0; i < words; i++) {
+		sum += (__u64)p->tuple.saddr[i] + p->tuple.daddr[i];
+		moved += (__u64)(__u32)~address[i] + old[i];
+	}
+	if (!h.check || h.check == checksum_fold(sum + h.length))
+		return 0;
+	h.check = ~checksum_fold((__u64)(__u16)~h.check + (__u16)~h.port[side] + port +
+				 (__u16)~checksum_fold(moved));
+	if (!h.check)
+		h.check = 0xffff;
+	h.port[side] = port;
+	if (bpf_skb_store_bytes(skb, p->l4, &h, sizeof(h), 0))
+		return -1;
+	bpf_csum_update(skb, checksum_fold(moved)); /* the field shrank by what the address grows */
+	return 1;
+}
+#endif
+
 /*
  * Gives one side of the packet another address and port (ICMP: identifier). p->tuple still holds what the
  * packet has; it is brought up to date. 0, or a negative number when the packet's memory can't be written.
@@ -81,8 +133,15 @@ inline_ long rewrite_side(struct __sk_buff *skb, struct packet *p, const enum si
 	/* UDP: 0 is none and stays none; UDP-Lite: never 0 */
 	__u64 flags = p->proto == IPPROTO_UDP || p->proto == IPPROTO_UDPLITE ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 check = p->l4 + checksum_offset(p->proto);
+	long done = 0;
 
-	if (!(p->flags & PACKET_FOLLOWER)) {
+#ifndef CTNAT_XDP
+	if (p->proto == IPPROTO_UDP && !(p->flags & PACKET_FOLLOWER))
+		done = rewrite_udp(skb, p, side, address, port, v6);
+	if (done < 0)
+		return -1;
+#endif
+	if (!done && !(p->flags & PACKET_FOLLOWER)) {
 		if (moves && checksum_has_addresses(p->proto) &&
 		    rewrite_pseudo(skb, check, old, address, flags, v6))
 			return -1;

@@ -8,8 +8,8 @@ import { inject } from '../helpers/inject.js';
 import { NAT_KIND } from '../helpers/nat.js';
 import { HTTP_PORT, type Scene, scene, TCP_PORT, UDP_PORT } from '../helpers/scene.js';
 import { addressBytes, checksumFaults, pseudoHeaderSum, sum } from '../helpers/wire/checksum.js';
-import { ipv4Frame, udp4 } from '../helpers/wire/craft.js';
-import { ICMP, ICMPV6, TCP, UDP } from '../helpers/wire/packet.js';
+import { type Ends, frame, ipv4Frame, udp4, udp6 } from '../helpers/wire/craft.js';
+import { ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP } from '../helpers/wire/packet.js';
 
 type Family = 'ipv4' | 'ipv6';
 
@@ -129,3 +129,75 @@ t.test('invariant 10, checksums: one that comes out as 0 is sent as 0xffff (RFC 
   t.equal(seen, `${router.ipv4} 40000`, 'the server takes it');
   t.equal((await capture.stopIp())[0]?.payload.readUInt16BE(6), 0xffff);
 });
+
+/** What a tunnel carries: 8 bytes of its own header, and a datagram between these. */
+const TUNNELLED: Ends = { src: '172.16.0.1', dst: '172.16.0.2', sport: 1111, dport: 2222 };
+const TUNNEL_PORT = 4789;
+
+/**
+ * A tunnel's packet whose inner sum is left to the device: its field holds the sum of the pseudo header. The outer sum is
+ * complete, made with what the inner one will be (LCO, the kernel's segmentation-offloads.rst).
+ */
+function tunnelled(family: Family, ends: Ends): { packet: Buffer; inner: number } {
+  const data = Buffer.concat([Buffer.alloc(8, 0x08), udp4(TUNNELLED, Buffer.from('carried')).subarray(20)]);
+  const packet = family === 'ipv6' ? udp6(ends, data) : udp4(ends, data);
+  const inner = (family === 'ipv6' ? 40 : 20) + 8 + 8;
+  packet.writeUInt16BE(innerPseudo(packet.length - inner), inner + 6);
+  return { packet, inner };
+}
+
+function innerPseudo(length: number): number {
+  return pseudoHeaderSum(addressBytes(TUNNELLED.src), addressBytes(TUNNELLED.dst), UDP, length);
+}
+
+const skip = NAT_KIND === 'ctnat' ? false : 'Netfilter takes the inner sum for the outer one';
+for (const family of FAMILIES) {
+  t.test(
+    `invariant 10, checksums: a tunnel's inner one that is left to the device, ${family}`,
+    { skip },
+    async (t) => {
+      const { clients, server, router } = await scene(t, { ipv6: true });
+      const client = clients[0]!;
+      const { [family]: outside } = router;
+      await router.ns.offload(router.wan, { tx: false });
+      for (const port of ['port0', 'port1']) await router.ns.offload(port, { tx: false });
+      const wires = {
+        out: await Capture.start(server.ns, 'eth0', `udp dst port ${TUNNEL_PORT}`),
+        back: await Capture.start(client.ns, 'eth0', `udp src port ${TUNNEL_PORT}`),
+      };
+      const send = async ({ ns }: typeof client, to: string, ends: Ends): Promise<void> => {
+        await ns.run(['ping', '-c', '1', ends.dst]); // both know their neighbours
+        const { packet, inner } = tunnelled(family, ends);
+        const whole = frame(await ns.mac('eth0'), to, family === 'ipv6' ? ETH_IPV6 : ETH_IPV4, packet);
+        await inject(ns, 'eth0', [whole], { start: 14 + inner, offset: 6 });
+      };
+      const [near, far] = [client[family], server[family]];
+      const [lan, wan] = await Promise.all([router.lan[0]!, router.wan].map((name) => router.ns.mac(name)));
+      const query = { src: near, dst: far, sport: 40_000, dport: TUNNEL_PORT };
+      await send(client, lan!, query);
+      await send(server, wan!, { src: far, dst: outside, sport: TUNNEL_PORT, dport: 40_000 });
+      await send(client, lan!, query); // of an established flow
+      for (const [name, capture, count, src, dst] of [
+        ['out', wires.out, 2, outside, far],
+        ['back', wires.back, 1, far, near],
+      ] as const) {
+        const packets = await capture.stopIp();
+        t.same(
+          packets.map((packet) => [packet.src, packet.dst].map(addressBytes)),
+          Array.from({ length: count }, () => [src, dst].map(addressBytes)),
+          `${name}: translated`,
+        );
+        t.same(
+          packets.flatMap((packet) => checksumFaults(packet)),
+          [],
+          `${name}: the outer sum is right`,
+        );
+        t.same(
+          packets.map(({ payload }) => sum(payload.subarray(16), innerPseudo(payload.length - 16))),
+          packets.map(() => 0xffff),
+          `${name}: and the inner one`,
+        );
+      }
+    },
+  );
+}
